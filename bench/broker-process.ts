@@ -1,0 +1,11 @@
+/**
+ * Starts the real broker, as a user would, on a free port.
+ * Runs on: the benchmark's main process. Owns: nothing; see server-process.ts.
+ */
+import { fileURLToPath } from 'node:url'
+import { type Server, startServer } from './server-process.js'
+
+export function startBroker(env: Readonly<Record<string, string>>): Promise<Server> {
+  const module = fileURLToPath(new URL('../src/main.js', import.meta.url))
+  return startServer({ name: 'ringcast', module, env })
+}

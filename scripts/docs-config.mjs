@@ -1,0 +1,5 @@
+/** `npm run docs:config`: writes docs/configuration.md from the table of options in src/config.ts. */
+import { writeFileSync } from 'node:fs'
+import { configurationMarkdown } from '../dist/src/config.js'
+
+writeFileSync(new URL('../docs/configuration.md', import.meta.url), configurationMarkdown())

@@ -1,0 +1,317 @@
+/**
+ * Outbound EVENTS to subscriptions, LIVE and PULLING.
+ * Runs on: the front thread. Owns: feeds, pattern groups, lags.
+ *
+ *               socket full: next seq = the first not sent
+ *        ┌─────────────────────────────────────────────────┐
+ *      LIVE                                               ▼
+ *   every EVENTS record                                PULLING  one chunk after the other, when the
+ *        ▲                                                 │     socket is writable
+ *        └─────────────────────────────────────────────────┘
+ *               a chunk that ends where the log ends
+ *
+ * The outbound ring is in order and a shard is one thread, so a chunk that ends at seq N comes
+ * before the EVENTS that begin at N + 1: PULLING becomes LIVE without a gap or a repeat. The same
+ * holds for first subscribes, resumes, slow consumers and a shard that died: all of them are lags.
+ */
+import { Close, Reply } from '../errors.js'
+import { errorFrame, infoFrame } from '../protocol/server-frames.js'
+import {
+  type ControlNotice,
+  EVENTS_AT_END,
+  EVENTS_TOPIC_GONE,
+  Events,
+  type Format,
+} from '../ring/record.js'
+import type { Counters, GatewayCounter } from '../telemetry/counters.js'
+import { EventFrames } from './event-frames.js'
+import type { Outbox } from './outbox.js'
+import type { Session } from './session.js'
+import type { ShardLink } from './shard-link.js'
+import { Feed, type Lag, type PatternGroup, type Subscription } from './subscription.js'
+
+/** Bytes of one chunk at most. */
+const CHUNK_BYTES_MAX = 256 * 1024
+const LAG_ID_MAX = 2 ** 31 - 1
+
+type AttachNotice = Extract<ControlNotice, { op: 'attach' }>
+
+export interface FanOutOptions {
+  readonly subscriberQueueSize: number
+}
+
+export class FanOut {
+  /** Pattern groups by id. */
+  readonly groups = new Map<number, PatternGroup>()
+  readonly #links: readonly ShardLink[]
+  readonly #outbox: Outbox
+  readonly #counters: Counters<GatewayCounter>
+  readonly #options: FanOutOptions
+  /** Per shard: feeds by topicId * 2 + format. */
+  readonly #feeds: readonly Map<number, Feed>[]
+  readonly #lags = new Map<number, Lag>()
+  #lastLagId = 0
+  /** Sessions whose PULL found no room in a ring. */
+  readonly #waiting = new Set<Session>()
+
+  constructor(
+    links: readonly ShardLink[],
+    outbox: Outbox,
+    counters: Counters<GatewayCounter>,
+    options: FanOutOptions,
+  ) {
+    this.#links = links
+    this.#outbox = outbox
+    this.#counters = counters
+    this.#options = options
+    this.#feeds = links.map(() => new Map())
+  }
+
+  feed(shard: number, topicId: number, format: Format): Feed | undefined {
+    return this.#feedsOf(shard).get(topicId * 2 + format)
+  }
+
+  /** Every feed of the topic, one per format somebody reads it in. */
+  feedsOfTopic(shard: number, topicId: number): Feed[] {
+    return ([0, 1] as const)
+      .map((format) => this.feed(shard, topicId, format))
+      .filter((feed) => feed !== undefined)
+  }
+
+  get lagCount(): number {
+    return this.#lags.size
+  }
+
+  get feedCount(): number {
+    return this.#feeds.reduce((count, feeds) => count + feeds.size, 0)
+  }
+
+  get isWaiting(): boolean {
+    return this.#waiting.size > 0
+  }
+
+  /** EVENTS of a topic will follow. After a shard's death: how far the log had got meanwhile. */
+  onAttach(shard: number, notice: AttachNotice): void {
+    const { topicId, topic, epoch, format, lastSeq, patternIds } = notice
+    let feed = this.feed(shard, topicId, format)
+    if (feed === undefined) {
+      feed = new Feed(shard, topicId, topic, epoch, format, lastSeq)
+      this.#feedsOf(shard).set(topicId * 2 + format, feed)
+    } else if (feed.nextSeq <= lastSeq) {
+      this.#lagEverybody(feed)
+      feed.nextSeq = lastSeq + 1
+    }
+    for (const id of patternIds) {
+      const group = this.groups.get(id)
+      if (group !== undefined) this.linkGroup(feed, group)
+    }
+  }
+
+  linkGroup(feed: Feed, group: PatternGroup): void {
+    feed.groups.add(group)
+    group.feeds.add(feed)
+  }
+
+  removeFeed(feed: Feed): void {
+    this.#feedsOf(feed.shard).delete(feed.topicId * 2 + feed.format)
+    for (const group of feed.groups) group.feeds.delete(feed)
+    for (const lag of feed.lags) this.#endLag(lag)
+  }
+
+  /** An EVENTS record: for all LIVE subscriptions, or the chunk that one lag asked for. */
+  onEvents(link: ShardLink): void {
+    const { ints } = link.views
+    const field = link.out.start >> 2
+    const lagId = ints[field + Events.lag] as number
+    if (lagId !== 0) {
+      this.#onChunk(link, lagId)
+      return
+    }
+    const topicId = ints[field + Events.topicId] as number
+    const feed = this.feed(link.number, topicId, ints[field + Events.format] as Format)
+    if (feed === undefined) return // Nobody wants it any more; the shard will hear of that.
+    const frames = new EventFrames(link.views, link.out.start, link.out.end, feed)
+    if (frames.lastSeq < feed.nextSeq) return
+    if (frames.firstSeq !== feed.nextSeq) {
+      // Something in between was dropped before it could be sent: whoever was LIVE pulls it.
+      this.#lagEverybody(feed)
+      feed.nextSeq = frames.lastSeq + 1
+      return
+    }
+    let delivered = 0
+    for (const subscription of feed.plain) {
+      if (this.#deliver(subscription, feed, frames)) delivered++
+    }
+    for (const group of feed.groups) {
+      for (const subscription of group.members) {
+        if (subscription.joined?.[feed.shard] !== 1) continue
+        if (this.#deliver(subscription, feed, frames)) delivered++
+      }
+    }
+    this.#counters.add('messagesDelivered', delivered * frames.count)
+    feed.nextSeq = frames.lastSeq + 1
+    if (feed.lags.size > 0) this.#closeLaggards(feed)
+  }
+
+  /** A subscription that is not LIVE on the feed but reads on from `nextSeq`. */
+  addLag(subscription: Subscription, feed: Feed, nextSeq: number, isLimited: boolean): void {
+    if (subscription.lags?.has(feed)) return
+    do {
+      this.#lastLagId = this.#lastLagId === LAG_ID_MAX ? 1 : this.#lastLagId + 1
+    } while (this.#lags.has(this.#lastLagId))
+    const lag = { id: this.#lastLagId, subscription, feed, nextSeq, isLimited }
+    this.#lags.set(lag.id, lag)
+    feed.lags.add(lag)
+    subscription.lags ??= new Map()
+    subscription.lags.set(feed, lag)
+    subscription.session.lags ??= []
+    subscription.session.lags.push(lag)
+  }
+
+  endLags(subscription: Subscription): void {
+    for (const lag of subscription.lags?.values() ?? []) this.#endLag(lag)
+  }
+
+  /** Asks for the session's next chunk, unless its socket is full or one is on its way. */
+  pump(session: Session): void {
+    while (session.isOpen && !session.isCongested && session.pulling === undefined) {
+      const lag = session.lags?.[0]
+      if (lag === undefined) return
+      if (!this.#lags.has(lag.id)) {
+        session.lags?.shift() // Ended meanwhile.
+        continue
+      }
+      const link = this.#links[lag.feed.shard] as ShardLink
+      if (!link.tryPull(lag, CHUNK_BYTES_MAX, this.#options.subscriberQueueSize)) {
+        this.#waiting.add(session)
+        return
+      }
+      session.lags?.shift()
+      session.pulling = lag
+    }
+  }
+
+  /** Tries again for the sessions whose PULL found no room. */
+  pumpWaiting(): void {
+    const sessions = [...this.#waiting]
+    this.#waiting.clear()
+    for (const session of sessions) this.pump(session)
+  }
+
+  /** The shard could not read this chunk, twice: the subscription cannot go on. */
+  onSetAside(lagId: number): Subscription | undefined {
+    const lag = this.#lags.get(lagId)
+    if (lag === undefined) return undefined
+    const { session } = lag.subscription
+    session.pulling = undefined
+    this.#endLag(lag)
+    return lag.subscription
+  }
+
+  #onChunk(link: ShardLink, lagId: number): void {
+    const lag = this.#lags.get(lagId)
+    const { ints } = link.views
+    const flags = ints[(link.out.start >> 2) + Events.flags] as number
+    if (lag === undefined) return // Ended while the chunk was on its way; #endLag() saw to the rest.
+    const { subscription, feed } = lag
+    const { session } = subscription
+    session.pulling = undefined
+    if ((flags & EVENTS_TOPIC_GONE) !== 0) {
+      this.#endLag(lag) // TOPIC_DELETED comes, or came, by itself.
+      this.pump(session)
+      return
+    }
+    const frames = new EventFrames(link.views, link.out.start, link.out.end, feed)
+    if (frames.gapTo > 0 && !this.#onGap(lag, frames.gapFrom, frames.gapTo)) return
+    if (frames.count > 0) {
+      for (const frame of frames.of(subscription)) this.#outbox.queue(session, frame)
+      this.#counters.add('messagesDelivered', frames.count)
+    }
+    lag.nextSeq = frames.lastSeq + 1
+    if ((flags & EVENTS_AT_END) !== 0 && lag.nextSeq === feed.nextSeq) this.#endLag(lag)
+    else session.lags?.push(lag)
+    // Frames that were queued lead to a pump() once they are sent, when we know if they fitted.
+    if (frames.count === 0) this.pump(session)
+  }
+
+  /** Tells of a loss. False when the policy is to disconnect instead. */
+  #onGap(lag: Lag, fromSeq: number, toSeq: number): boolean {
+    const { subscription, feed } = lag
+    const { session } = subscription
+    if (subscription.policy === 'disconnect') {
+      this.closeSlow(session, feed.topic, toSeq - fromSeq + 1)
+      return false
+    }
+    const dropped = toSeq - fromSeq + 1
+    this.#counters.add('gaps')
+    this.#counters.add('messagesDropped', dropped)
+    const details = {
+      ...(subscription.group === undefined ? {} : { subscription: subscription.text }),
+      from_seq: fromSeq,
+      to_seq: toSeq,
+      dropped,
+    }
+    this.#outbox.queue(session, infoFrame(session.format, 'GAP', feed.topic, details, Date.now()))
+    return true
+  }
+
+  /** Ends a connection that cannot keep up, with the reason. */
+  closeSlow(session: Session, topic: string, behind: number): void {
+    this.#counters.add('slowConsumersClosed')
+    const message = `topic ${JSON.stringify(topic)}: ${behind} messages behind`
+    const frame = errorFrame(session.format, undefined, Reply.slowConsumer, message, Date.now())
+    this.#outbox.queue(session, frame)
+    this.#outbox.closeNow(session, Close.slowConsumer.code, Close.slowConsumer.reason)
+  }
+
+  #deliver(subscription: Subscription, feed: Feed, frames: EventFrames): boolean {
+    if (subscription.lags?.has(feed)) return false
+    const { session } = subscription
+    if (session.isCongested) {
+      this.#counters.add('subscriptionsLagged')
+      this.addLag(subscription, feed, frames.firstSeq, true)
+      return false
+    }
+    for (const frame of frames.of(subscription)) this.#outbox.queue(session, frame)
+    return true
+  }
+
+  /** Everybody who is LIVE on the feed reads on from what comes next for them. */
+  #lagEverybody(feed: Feed): void {
+    const members = [...feed.groups].flatMap((group) =>
+      [...group.members].filter(({ joined }) => joined?.[feed.shard] === 1),
+    )
+    for (const subscription of [...feed.plain, ...members]) {
+      if (subscription.lags?.has(feed)) continue
+      this.addLag(subscription, feed, feed.nextSeq, true)
+      this.pump(subscription.session)
+    }
+  }
+
+  /** Closes those whose policy is to be closed rather than to lose entries. */
+  #closeLaggards(feed: Feed): void {
+    const { subscriberQueueSize } = this.#options
+    for (const lag of [...feed.lags]) {
+      const behind = feed.nextSeq - lag.nextSeq
+      const { policy, session } = lag.subscription
+      if (lag.isLimited && policy === 'disconnect' && behind > subscriberQueueSize) {
+        this.closeSlow(session, feed.topic, behind)
+      }
+    }
+  }
+
+  #endLag(lag: Lag): void {
+    this.#lags.delete(lag.id)
+    lag.feed.lags.delete(lag)
+    lag.subscription.lags?.delete(lag.feed)
+    const { session } = lag.subscription
+    if (session.pulling === lag) {
+      session.pulling = undefined // Its chunk will be ignored.
+      this.pump(session)
+    }
+  }
+
+  #feedsOf(shard: number): Map<number, Feed> {
+    return this.#feeds[shard] as Map<number, Feed>
+  }
+}

@@ -1,0 +1,442 @@
+/**
+ * The front of the broker: frames in, records to the shards; records back, frames out.
+ * Runs on: the front thread. Owns: the sessions. It knows sockets only as session.ts describes them,
+ * so a test can be one.
+ */
+import { Unpackr } from 'msgpackr'
+import type { Logger } from 'pino'
+import { Close, Refusal, Reply, type ReplyCode } from '../errors.js'
+import {
+  type JsonRequest,
+  jsonRequest,
+  parseJsonFrame,
+  requestIdOf,
+} from '../protocol/json-frames.js'
+import type { FrameLimits } from '../protocol/limits.js'
+import { MsgpackFrameReader, Op } from '../protocol/msgpack-frames.js'
+import { errorFrame, infoFrame, pongFrame, type RequestId } from '../protocol/server-frames.js'
+import { clientIdOf, isRecord } from '../protocol/subscribe-options.js'
+import { Acks, type Format, HttpReply, Outbound } from '../ring/record.js'
+import { type Doorbell, IDLE } from '../ring/wakeup.js'
+import type { ShardMemory } from '../shared-memory.js'
+import type { Counters, GatewayCounter } from '../telemetry/counters.js'
+import { FanOut, type FanOutOptions } from './fan-out.js'
+import { Outbox } from './outbox.js'
+import { Publishing, type PublishingOptions } from './publishing.js'
+import { Requests } from './requests.js'
+import { Session, type Socket } from './session.js'
+import { ShardLink } from './shard-link.js'
+import { Subscribing, type SubscribingOptions } from './subscribing.js'
+import { TopicNames } from './topic-names.js'
+
+/** Malformed frames in a row after which a connection is closed. */
+const MALFORMED_MAX = 10
+/** Bytes of records that one turn moves before the sockets get theirs. */
+const TURN_BYTES_MAX = 1024 * 1024
+/** How soon a request that found no room in a ring is tried again. */
+const RETRY_MS = 5
+/** Names kept beyond the topics that can exist. */
+const NAMES_MARGIN = 1000
+/** Reconnecting clients come back one after the other, but not later than this. */
+const RECONNECT_SPREAD_MS_MAX = 30_000
+const RECONNECT_STEP_MS = 5
+const RECONNECT_FIRST_MS = 500
+const SESSION_ID_MAX = 2 ** 31 - 1
+
+export interface GatewayOptions
+  extends FanOutOptions,
+    PublishingOptions,
+    SubscribingOptions,
+    FrameLimits {
+  readonly maxConnections: number
+  readonly maxTopics: number
+  readonly maxInFlightPublishes: number
+  readonly highWaterMarkBytes: number
+}
+
+export class Gateway {
+  readonly sessions = new Map<number, Session>()
+  readonly links: readonly ShardLink[]
+  readonly names: TopicNames
+  readonly requests = new Requests()
+  readonly publishing: Publishing
+  readonly subscribing: Subscribing
+  readonly fanOut: FanOut
+  readonly counters: Counters<GatewayCounter>
+  readonly options: GatewayOptions
+  /** True once the broker is going away: nothing new is taken. */
+  isDraining = false
+
+  readonly #outbox: Outbox
+  readonly #bell: Doorbell
+  readonly #logger: Logger
+  readonly #reader: MsgpackFrameReader
+  readonly #unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true })
+  #lastSessionId = 0
+  #isStopped = false
+  #retry: NodeJS.Timeout | undefined
+
+  constructor(
+    memories: readonly ShardMemory[],
+    options: GatewayOptions,
+    bell: Doorbell,
+    counters: Counters<GatewayCounter>,
+    logger: Logger,
+  ) {
+    this.options = options
+    this.counters = counters
+    this.#bell = bell
+    this.#logger = logger
+    this.links = memories.map((memory) => new ShardLink(memory))
+    this.names = new TopicNames(this.links.length, options.maxTopics + NAMES_MARGIN)
+    this.#reader = new MsgpackFrameReader(options)
+    this.#outbox = new Outbox(options.highWaterMarkBytes, counters, (session) => {
+      this.fanOut.pump(session)
+    })
+    this.fanOut = new FanOut(this.links, this.#outbox, counters, options)
+    this.subscribing = new Subscribing(
+      this.links,
+      this.fanOut,
+      this.#outbox,
+      this.requests,
+      this.names,
+      options,
+    )
+    this.publishing = new Publishing(this.links, counters, options, () => this.#moveAll())
+  }
+
+  /** Begins to move what the shards produce. */
+  start(): void {
+    this.#turn()
+  }
+
+  /** Ends the turns; what the shards produce after this stays in the rings. */
+  stop(): void {
+    this.#isStopped = true
+    clearTimeout(this.#retry)
+  }
+
+  get isFull(): boolean {
+    return this.sessions.size >= this.options.maxConnections
+  }
+
+  onOpen(socket: Socket, format: Format): Session {
+    do {
+      this.#lastSessionId = this.#lastSessionId === SESSION_ID_MAX ? 1 : this.#lastSessionId + 1
+    } while (this.sessions.has(this.#lastSessionId))
+    const session = new Session(this.#lastSessionId, socket, format)
+    this.sessions.set(session.id, session)
+    this.counters.add('connectionsOpened')
+    return session
+  }
+
+  onClose(session: Session): void {
+    session.isOpen = false
+    this.sessions.delete(session.id)
+    this.subscribing.endAll(session)
+    this.counters.add('connectionsClosed')
+    this.#retryIfNeeded()
+  }
+
+  /** The socket took some of what was buffered. */
+  onWritable(session: Session): void {
+    session.wasHeard = true
+    const buffered = session.socket.getBufferedAmount()
+    // Resume at half of where we stopped, or every frame would stop us again.
+    if (session.isCongested && buffered < this.options.highWaterMarkBytes / 2) {
+      session.isCongested = false
+      this.fanOut.pump(session)
+      this.#retryIfNeeded()
+    }
+  }
+
+  /** One WebSocket frame; the bytes are valid only during the call. */
+  onFrame(session: Session, frame: Uint8Array, isBinary: boolean): void {
+    session.wasHeard = true
+    this.counters.add('framesReceived')
+    if (isBinary !== session.isBinary) {
+      const wanted = session.isBinary ? 'binary, this connection speaks MessagePack' : 'text (JSON)'
+      this.#onMalformed(session, undefined, `frames must be ${wanted}`)
+    } else if (isBinary) {
+      this.#onMsgpack(session, frame)
+    } else {
+      this.#onJson(session, Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength))
+    }
+    this.#outbox.flush()
+    this.#retryIfNeeded()
+  }
+
+  /** Tells every connection when to come back, each at another time, and closes it. */
+  closeAll(): void {
+    const count = Math.max(1, this.sessions.size)
+    const step = Math.min(RECONNECT_STEP_MS, RECONNECT_SPREAD_MS_MAX / count)
+    let slot = 0
+    for (const session of [...this.sessions.values()]) {
+      const details = { reconnect_after_ms: Math.round(RECONNECT_FIRST_MS + slot * step) }
+      slot++
+      const frame = infoFrame(session.format, 'SHUTTING_DOWN', null, details, Date.now())
+      this.#outbox.queue(session, frame)
+      this.#outbox.closeNow(session, Close.shuttingDown.code, Close.shuttingDown.reason)
+    }
+  }
+
+  /** True when everything that was taken has been moved as far as the sockets would have it. */
+  get isDrained(): boolean {
+    const areRingsEmpty = this.links.every((link) => link.in.isEmpty() && link.out.isEmpty())
+    return areRingsEmpty && this.fanOut.lagCount === 0
+  }
+
+  /** Bytes that sockets have yet to take. */
+  get bufferedBytes(): number {
+    let bytes = 0
+    for (const session of this.sessions.values()) bytes += session.socket.getBufferedAmount()
+    return bytes
+  }
+
+  /** What the caller queued outside of onFrame() and the turns leaves now. */
+  flush(): void {
+    this.#outbox.flush()
+    this.#retryIfNeeded()
+  }
+
+  #onMsgpack(session: Session, frame: Uint8Array): void {
+    const read = this.#reader
+    let at = 0
+    do {
+      const isFrame = read.read(frame, at, frame.length)
+      const requestId =
+        read.requestLength === 0
+          ? undefined
+          : frame.subarray(read.requestStart, read.requestStart + read.requestLength)
+      if (!isFrame && read.isMalformed) {
+        this.#onMalformed(session, requestId, read.problem)
+      } else {
+        session.malformedInRow = 0
+        this.#guarded(session, requestId, read.op === Op.publish, () => {
+          if (!isFrame) throw new Refusal(read.reply, read.problem)
+          this.#onOp(session, frame, requestId)
+        })
+      }
+      at = read.next
+    } while (at < frame.length && session.isOpen)
+  }
+
+  #onOp(session: Session, frame: Uint8Array, requestId: RequestId): void {
+    const read = this.#reader
+    if (read.op === Op.publish) {
+      const topic = this.names.byBytes(frame, read.topicStart, read.topicLength)
+      this.#admitPublish(session, topic.publishProblem, requestId !== undefined)
+      this.publishing.msgpack(session.id, topic, frame, read)
+      if (requestId !== undefined) session.inFlight++
+      return
+    }
+    if (read.op === Op.ping) {
+      this.#outbox.queue(session, pongFrame(session.format, requestId, Date.now()))
+      return
+    }
+    const text = Buffer.from(frame.subarray(read.topicStart, read.topicStart + read.topicLength))
+    if (read.op === Op.unsubscribe) {
+      this.subscribing.unsubscribe(session, text.toString(), requestId?.slice())
+      return
+    }
+    this.#refuseWhileDraining()
+    const options = frame.slice(read.optionsStart, read.optionsStart + read.optionsLength)
+    const fields: unknown = read.optionsLength === 0 ? {} : this.#unpackr.unpack(options)
+    if (!isRecord(fields)) throw new Refusal(Reply.badRequest, 'options must be a map or nil')
+    // The frame's bytes are gone when the shard answers.
+    this.subscribing.subscribe(session, text.toString(), fields, requestId?.slice())
+  }
+
+  #onJson(session: Session, text: Buffer): void {
+    let frame: Readonly<Record<string, unknown>>
+    try {
+      frame = parseJsonFrame(text)
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error
+      this.#onMalformed(session, undefined, error.message)
+      return
+    }
+    session.malformedInRow = 0
+    let requestId: Buffer | undefined
+    const isPublish = frame['type'] === 'publish' || frame['type'] === 'publish_batch'
+    this.#guarded(session, undefined, false, () => {
+      const id = requestIdOf(frame)
+      requestId = id === undefined ? undefined : Buffer.from(id)
+      this.#guarded(session, requestId, isPublish, () => {
+        this.#onJsonRequest(session, jsonRequest(frame, text, this.options), requestId)
+      })
+    })
+  }
+
+  #onJsonRequest(session: Session, request: JsonRequest, requestId: RequestId): void {
+    if (request.type === 'publish') {
+      const topic = this.names.byName(request.topic)
+      this.#admitPublish(session, topic.publishProblem, requestId !== undefined)
+      this.publishing.json(session.id, topic, request.messages, requestId, false)
+      if (requestId !== undefined) session.inFlight++
+    } else if (request.type === 'ping') {
+      this.#outbox.queue(session, pongFrame(session.format, requestId, Date.now()))
+    } else if (request.type === 'unsubscribe') {
+      clientIdOf(request.fields)
+      this.subscribing.unsubscribe(session, request.topic, requestId)
+    } else {
+      this.#refuseWhileDraining()
+      this.subscribing.subscribe(session, request.topic, request.fields, requestId)
+    }
+  }
+
+  /** Runs one request; what it refuses, or breaks on, is told to the client and disturbs nobody else. */
+  #guarded(session: Session, requestId: RequestId, isPublish: boolean, request: () => void): void {
+    try {
+      request()
+    } catch (error) {
+      if (isPublish) this.counters.add('publishesRefused')
+      if (error instanceof Refusal) {
+        this.#refuse(session, requestId, error.reply, error.message)
+        return
+      }
+      this.#logger.error({ err: error, session: session.id }, 'request failed')
+      this.#refuse(session, requestId, Reply.internal, 'the broker failed on this request')
+    }
+  }
+
+  #admitPublish(session: Session, problem: string | undefined, wantsAck: boolean): void {
+    this.#refuseWhileDraining()
+    if (problem !== undefined) throw new Refusal(Reply.badRequest, problem)
+    const { maxInFlightPublishes } = this.options
+    if (wantsAck && session.inFlight >= maxInFlightPublishes) {
+      const message = `MAX_IN_FLIGHT_PUBLISHES=${maxInFlightPublishes} wait for their ack, the message was not stored`
+      throw new Refusal(Reply.overloaded, message)
+    }
+  }
+
+  #refuseWhileDraining(): void {
+    if (this.isDraining) throw new Refusal(Reply.shuttingDown, 'the broker is shutting down')
+  }
+
+  #onMalformed(session: Session, requestId: RequestId, problem: string): void {
+    this.counters.add('framesMalformed')
+    session.malformedInRow++
+    this.#refuse(session, requestId, Reply.badRequest, problem)
+    if (session.malformedInRow < MALFORMED_MAX) return
+    this.#outbox.closeNow(session, Close.protocolError.code, Close.protocolError.reason)
+  }
+
+  #refuse(session: Session, requestId: RequestId, reply: ReplyCode, message: string): void {
+    const frame = errorFrame(session.format, requestId, reply, message, Date.now())
+    this.#outbox.queue(session, frame)
+  }
+
+  /** One turn: moves what is there, then sleeps on the bell or lets the sockets have their turn. */
+  #turn(): void {
+    if (this.#isStopped) return
+    const isMore = this.#moveAll()
+    if (isMore) {
+      setImmediate(() => this.#turn())
+      return
+    }
+    const rung = this.#bell.park(IDLE, () => this.links.some(({ out }) => !out.isEmpty()))
+    if (rung === undefined) setImmediate(() => this.#turn())
+    else
+      rung.then(
+        () => this.#turn(),
+        (error) => this.#logger.fatal({ err: error }, 'turn failed'),
+      )
+  }
+
+  /** Moves up to TURN_BYTES_MAX from every shard. True when a ring still holds something. */
+  #moveAll(): boolean {
+    let isMore = false
+    for (const link of this.links) if (this.#moveFrom(link)) isMore = true
+    this.#retryIfNeeded()
+    return isMore
+  }
+
+  #moveFrom(link: ShardLink): boolean {
+    const { out } = link
+    let bytes = 0
+    while (bytes < TURN_BYTES_MAX && out.next()) {
+      bytes += out.end - out.start
+      this.#onRecord(link)
+    }
+    if (bytes === 0) return false
+    this.#outbox.flush() // Frames are views of the ring: they leave before it is released.
+    link.release()
+    return !out.isEmpty()
+  }
+
+  #onRecord(link: ShardLink): void {
+    switch (link.out.kind) {
+      case Outbound.events:
+        this.fanOut.onEvents(link)
+        return
+      case Outbound.acks:
+        this.#onAcks(link)
+        return
+      case Outbound.reply:
+        this.#onReply(link)
+        return
+      case Outbound.control:
+        this.#onNotice(link)
+        return
+      default:
+        throw new RangeError(`kind=${link.out.kind}`)
+    }
+  }
+
+  #onAcks(link: ShardLink): void {
+    const { ints, bytes } = link.views
+    const { start } = link.out
+    const field = start >> 2
+    const session = this.sessions.get(ints[field + Acks.session] as number)
+    if (session === undefined) return // Gone; what it published is stored all the same.
+    session.inFlight -= ints[field + Acks.answered] as number
+    const frames = ints[field + Acks.frames] as number
+    let at = start + Acks.headerBytes + frames * 4
+    for (let index = 0; index < frames; index++) {
+      const length = ints[field + 3 + index] as number
+      this.#outbox.queue(session, bytes.subarray(at, at + length))
+      at += length
+    }
+  }
+
+  #onReply(link: ShardLink): void {
+    const { start, end } = link.out
+    const token = link.views.ints[(start >> 2) + HttpReply.token] as number
+    const status = link.views.ints[(start >> 2) + HttpReply.status] as number
+    const requester = this.requests.get(token)
+    this.requests.delete(token)
+    const body = link.views.bytes.slice(start + HttpReply.headerBytes, end)
+    requester?.reply?.(status, Buffer.from(body.buffer))
+  }
+
+  #onNotice(link: ShardLink): void {
+    const notice = link.readNotice()
+    switch (notice.op) {
+      case 'attach':
+        this.fanOut.onAttach(link.number, notice)
+        return
+      case 'topicDeleted':
+        this.subscribing.onTopicDeleted(link.number, notice)
+        return
+      case 'setAside':
+        this.subscribing.onSetAside(notice.lag)
+        return
+      default:
+        this.requests.get(notice.token)?.notice(notice, link.number)
+    }
+  }
+
+  /** What found no room in a ring is tried again soon: a shard does not tell when there is some. */
+  #retryIfNeeded(): void {
+    if (this.#retry !== undefined || this.#isStopped) return
+    const isNeeded = this.fanOut.isWaiting || this.links.some((link) => link.hasDeferred)
+    if (!isNeeded) return
+    this.#retry = setTimeout(() => {
+      this.#retry = undefined
+      for (const link of this.links) link.sendDeferred()
+      this.fanOut.pumpWaiting()
+      this.#retryIfNeeded()
+    }, RETRY_MS)
+  }
+}

@@ -1,0 +1,317 @@
+/**
+ * The HTTP door: topics, history, publish, health, stats. Knows nothing of sockets: a request comes
+ * in as method, path and body, and goes out through respond().
+ * Runs on: the front thread. Owns: nothing.
+ */
+import { Refusal, Reply, replyById } from '../errors.js'
+import { jsonMessages, parseJsonFrame } from '../protocol/json-frames.js'
+import type { ControlRequest, TopicSummary } from '../ring/record.js'
+import type { Gateway } from './gateway.js'
+import type { ShardLink } from './shard-link.js'
+
+/** Messages of one history answer. */
+const HISTORY_LIMIT_MAX = 1000
+const HISTORY_LIMIT_DEFAULT = 100
+/** Subscriptions shown in a topic's details. */
+const SUBSCRIPTIONS_SHOWN_MAX = 100
+
+export interface HttpRequestData {
+  readonly method: string
+  readonly path: string
+  readonly query: URLSearchParams
+  readonly body: Buffer
+}
+
+export interface HttpAnswer {
+  readonly status: number
+  readonly body: string | Buffer
+  /** Methods that the path takes, for 405. */
+  readonly allow?: string
+}
+
+export type Respond = (answer: HttpAnswer) => void
+
+/** What health() says of the broker beyond what the gateway knows. */
+export interface BrokerState {
+  readonly startedAtMs: number
+  readonly topicCount: () => number
+  readonly shardCounters: () => readonly Readonly<Record<string, number>>[]
+}
+
+type TokenlessRequest = ControlRequest extends infer Request
+  ? Request extends { token: number }
+    ? Omit<Request, 'token'>
+    : never
+  : never
+
+interface Target {
+  readonly topic: string | undefined
+  readonly isMessages: boolean
+}
+
+export class HttpDoor {
+  readonly #gateway: Gateway
+  readonly #state: BrokerState
+
+  constructor(gateway: Gateway, state: BrokerState) {
+    this.#gateway = gateway
+    this.#state = state
+  }
+
+  /** Answers by `respond`, now or when a shard has answered; exactly once. */
+  handle(request: HttpRequestData, respond: Respond): void {
+    try {
+      this.#route(request, respond)
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error
+      respond(refusal(error))
+    }
+    this.#gateway.flush()
+  }
+
+  #route(request: HttpRequestData, respond: Respond): void {
+    const { method, path } = request
+    if (path === '/health') {
+      if (method !== 'GET') return respond(notAllowed('GET'))
+      return respond(this.#health())
+    }
+    if (path === '/stats') {
+      if (method !== 'GET') return respond(notAllowed('GET'))
+      return this.#stats(respond)
+    }
+    if (path === '/topics') {
+      if (method === 'GET') return this.#list(respond)
+      if (method === 'POST') return this.#create(request, respond)
+      return respond(notAllowed('GET, POST'))
+    }
+    const target = targetOf(path)
+    if (target === undefined) return respond(unknownPath(path))
+    const topic = this.#gateway.names.byName(target.topic as string)
+    if (target.isMessages) {
+      if (method === 'GET') return this.#history(topic.name, request.query, respond)
+      if (method === 'POST') return this.#publish(topic.name, request.body, respond)
+      return respond(notAllowed('GET, POST'))
+    }
+    if (method === 'GET') return this.#info(topic.name, respond)
+    if (method === 'DELETE') {
+      this.#refuseWhileDraining()
+      if (topic.publishProblem !== undefined) {
+        throw new Refusal(Reply.badRequest, topic.publishProblem)
+      }
+      return this.#ask(topic.shard, { op: 'delete', topic: topic.name }, respond)
+    }
+    return respond(notAllowed('GET, DELETE'))
+  }
+
+  #health(): HttpAnswer {
+    const { isDraining, links, subscribing } = this.#gateway
+    const down = links.filter((link) => link.isDown).map((link) => link.number)
+    const status = isDraining ? 'draining' : down.length > 0 ? 'degraded' : 'ok'
+    return {
+      status: status === 'ok' ? 200 : 503,
+      body: JSON.stringify({
+        status,
+        uptime_sec: Math.floor((Date.now() - this.#state.startedAtMs) / 1000),
+        topics: this.#state.topicCount(),
+        subscribers: subscribing.total,
+        connections: this.#gateway.sessions.size,
+        workers: links.length,
+        workers_down: down,
+      }),
+    }
+  }
+
+  #list(respond: Respond): void {
+    this.#allTopics(respond, (topics) => {
+      const listed = topics.map(({ name, subscribers }) => ({ name, subscribers }))
+      respond({ status: 200, body: JSON.stringify({ topics: listed }) })
+    })
+  }
+
+  #stats(respond: Respond): void {
+    this.#allTopics(respond, (topics) => {
+      const { counters, sessions, subscribing, fanOut } = this.#gateway
+      const byName = topics.map(({ name, messages, held, subscribers }) => [
+        name,
+        { messages, held, subscribers },
+      ])
+      respond({
+        status: 200,
+        body: JSON.stringify({
+          topics: Object.fromEntries(byName),
+          connections: sessions.size,
+          subscribers: subscribing.total,
+          lagging: fanOut.lagCount,
+          gateway: counters.snapshot(),
+          workers: this.#state.shardCounters(),
+        }),
+      })
+    })
+  }
+
+  #create(request: HttpRequestData, respond: Respond): void {
+    this.#refuseWhileDraining()
+    const { name } = parseJsonFrame(request.body)
+    if (typeof name !== 'string') throw new Refusal(Reply.badRequest, 'name must be a string')
+    const topic = this.#gateway.names.byName(name)
+    if (topic.publishProblem !== undefined) {
+      throw new Refusal(Reply.badRequest, topic.publishProblem)
+    }
+    this.#ask(topic.shard, { op: 'create', topic: topic.name }, respond)
+  }
+
+  #publish(name: string, body: Buffer, respond: Respond): void {
+    const { names, requests, publishing, options } = this.#gateway
+    this.#refuseWhileDraining()
+    const topic = names.byName(name)
+    if (topic.publishProblem !== undefined) {
+      throw new Refusal(Reply.badRequest, topic.publishProblem)
+    }
+    const frame = parseJsonFrame(body)
+    const type = Object.hasOwn(frame, 'messages') ? 'publish_batch' : 'publish'
+    const messages = jsonMessages(frame, body, type, options)
+    const token = requests.add(this.#requester(() => token, respond))
+    try {
+      publishing.json(token, topic, messages, undefined, true)
+    } catch (error) {
+      requests.delete(token)
+      throw error
+    }
+  }
+
+  #history(topic: string, query: URLSearchParams, respond: Respond): void {
+    const lastN = wholeNumber(query, 'last_n', 1)
+    const fromSeq = wholeNumber(query, 'from_seq', 1)
+    const wanted = wholeNumber(query, 'limit', 1) ?? lastN ?? HISTORY_LIMIT_DEFAULT
+    if (lastN !== null && fromSeq !== null) {
+      throw new Refusal(Reply.badRequest, 'last_n and from_seq exclude each other')
+    }
+    const limit = Math.min(wanted, HISTORY_LIMIT_MAX)
+    const { shard } = this.#gateway.names.byName(topic)
+    const count = lastN === null ? null : Math.min(lastN, limit)
+    this.#ask(shard, { op: 'history', topic, lastN: count, fromSeq, limit }, respond)
+  }
+
+  #info(name: string, respond: Respond): void {
+    const { fanOut, names } = this.#gateway
+    const { shard } = names.byName(name)
+    this.#ask(shard, { op: 'info', topic: name }, (answer) => {
+      if (answer.status !== 200) return respond(answer)
+      const { topic_id: topicId, ...info } = JSON.parse(answer.body.toString())
+      const feeds = fanOut.feedsOfTopic(shard, topicId)
+      const subscriptions = feeds.flatMap((feed) =>
+        [...feed.plain, ...[...feed.groups].flatMap(({ members }) => [...members])].map(
+          (subscription) => ({
+            client_id: subscription.clientId ?? null,
+            subscription: subscription.text,
+            policy: subscription.policy,
+            lag: feed.nextSeq - (subscription.lags?.get(feed)?.nextSeq ?? feed.nextSeq),
+          }),
+        ),
+      )
+      const body = {
+        ...info,
+        subscribers: subscriptions.length,
+        subscriptions: subscriptions.slice(0, SUBSCRIPTIONS_SHOWN_MAX),
+      }
+      respond({ status: 200, body: JSON.stringify(body) })
+    })
+  }
+
+  /** Asks every shard for all its topics, page by page. */
+  #allTopics(
+    respond: Respond,
+    done: (topics: readonly (TopicSummary & { subscribers: number })[]) => void,
+  ): void {
+    const { links, fanOut } = this.#gateway
+    const found: (TopicSummary & { subscribers: number })[] = []
+    let waiting = links.length
+    const ask = (link: ShardLink, after: number) => {
+      const { requests } = this.#gateway
+      const token = requests.add({
+        notice: (notice) => {
+          requests.delete(token)
+          if (notice.op !== 'page') return
+          for (const topic of notice.topics) {
+            const feeds = fanOut.feedsOfTopic(link.number, topic.topicId)
+            const subscribers = feeds.reduce((count, feed) => count + feed.subscribers, 0)
+            found.push({ ...topic, subscribers })
+          }
+          if (notice.next !== null) ask(link, notice.next)
+          else if (--waiting === 0) done(found)
+        },
+      })
+      link.send({ op: 'list', token, after })
+    }
+    if (links.some((link) => link.isDown)) {
+      const refused = new Refusal(Reply.overloaded, 'a worker is being replaced, try again')
+      return respond(refusal(refused))
+    }
+    for (const link of links) ask(link, 0)
+  }
+
+  #ask(shard: number, request: TokenlessRequest, respond: Respond): void {
+    const { links, requests } = this.#gateway
+    const token = requests.add(this.#requester(() => token, respond))
+    if (!(links[shard] as ShardLink).trySend({ ...request, token } as ControlRequest)) {
+      requests.delete(token)
+      throw new Refusal(Reply.overloaded, 'the broker is saturated')
+    }
+  }
+
+  #requester(token: () => number, respond: Respond) {
+    const { requests } = this.#gateway
+    return {
+      notice: (notice: { op: string; replyId?: number; message?: string }) => {
+        requests.delete(token())
+        const reply = replyById(notice.replyId ?? Reply.internal.id)
+        respond(refusal(new Refusal(reply, notice.message ?? 'unexpected answer')))
+      },
+      reply: (status: number, body: Buffer) => respond({ status, body }),
+    }
+  }
+
+  #refuseWhileDraining(): void {
+    if (this.#gateway.isDraining) {
+      throw new Refusal(Reply.shuttingDown, 'the broker is shutting down')
+    }
+  }
+}
+
+/** Topic and what of it, from /topics/{name} or /topics/{name}/messages. */
+function targetOf(path: string): Target | undefined {
+  const parts = path.split('/')
+  const [, root, name, rest] = parts
+  if (root !== 'topics' || name === undefined || name === '' || parts.length > 4) return undefined
+  if (rest !== undefined && rest !== 'messages') return undefined
+  try {
+    return { topic: decodeURIComponent(name), isMessages: rest === 'messages' }
+  } catch {
+    throw new Refusal(Reply.badRequest, 'the path must be UTF-8, percent-encoded')
+  }
+}
+
+function wholeNumber(query: URLSearchParams, name: string, min: number): number | null {
+  const text = query.get(name)
+  if (text === null) return null
+  const value = Number(text)
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value) || value < min) {
+    throw new Refusal(Reply.badRequest, `${name} must be a whole number of at least ${min}`)
+  }
+  return value
+}
+
+export function refusal(error: Refusal): HttpAnswer {
+  const { code, status } = error.reply
+  return { status, body: JSON.stringify({ error: { code, message: error.message } }) }
+}
+
+function notAllowed(allow: string): HttpAnswer {
+  const error = { code: 'BAD_REQUEST', message: `method not allowed, use ${allow}` }
+  return { status: 405, body: JSON.stringify({ error }), allow }
+}
+
+function unknownPath(path: string): HttpAnswer {
+  const message = `there is nothing at ${JSON.stringify(path.slice(0, 100))}`
+  return { status: 404, body: JSON.stringify({ error: { code: 'BAD_REQUEST', message } }) }
+}

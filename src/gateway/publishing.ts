@@ -1,0 +1,124 @@
+/**
+ * Publishes on their way into a shard's inbound ring: one record, one copy.
+ * Runs on: the front thread. Owns: nothing.
+ *
+ * When the ring is full the publisher is held back for a bounded time: the front thread does nothing
+ * but move what the shards have produced, so TCP holds everybody back. After that the message is
+ * refused. A ring whose shard does not move at all is not waited for twice.
+ */
+import { Refusal, Reply } from '../errors.js'
+import { type JsonMessage, messagesBytes, writeMessages } from '../protocol/json-frames.js'
+import type { MsgpackFrameReader } from '../protocol/msgpack-frames.js'
+import { Inbound, PUBLISH_HTTP, PUBLISH_JSON, Publish } from '../ring/record.js'
+import { TOO_LARGE } from '../ring/spsc-ring.js'
+import type { Counters, GatewayCounter } from '../telemetry/counters.js'
+import type { ShardLink } from './shard-link.js'
+import type { TopicRef } from './topic-names.js'
+
+/** One sleep while a publisher is held back: long enough for a shard to make room, short for peers. */
+const HOLD_STEP_MS = 0.2
+
+export interface PublishingOptions {
+  /** How long one publish may hold the front thread. */
+  readonly publishWaitMs: number
+}
+
+export class Publishing {
+  readonly #links: readonly ShardLink[]
+  readonly #counters: Counters<GatewayCounter>
+  readonly #options: PublishingOptions
+  readonly #drain: () => void
+  readonly #sleepWord = new Int32Array(new SharedArrayBuffer(4))
+
+  /** `drain` moves what the shards have produced to the sockets. */
+  constructor(
+    links: readonly ShardLink[],
+    counters: Counters<GatewayCounter>,
+    options: PublishingOptions,
+    drain: () => void,
+  ) {
+    this.#links = links
+    this.#counters = counters
+    this.#options = options
+    this.#drain = drain
+  }
+
+  /** A MessagePack PUBLISH that stands in `frame`. Throws Refusal (OVERLOADED) when it is not stored. */
+  msgpack(requester: number, topic: TopicRef, frame: Uint8Array, read: MsgpackFrameReader): void {
+    // From the op's array to the end of its messages, as it came: offsets say where what is.
+    const from = read.requestLength > 0 ? read.requestStart : read.topicStart
+    const length = read.messagesEnd - from
+    const link = this.#links[topic.shard] as ShardLink
+    const start = this.#claim(link, Publish.headerBytes + length)
+    const { ints, bytes } = link.views
+    const field = start >> 2
+    const shift = Publish.headerBytes - from
+    ints[field + Publish.requester] = requester
+    ints[field + Publish.flags] = 0
+    ints[field + Publish.topicHash] = topic.hash
+    ints[field + Publish.topicStart] = read.topicStart + shift
+    ints[field + Publish.topicLength] = read.topicLength
+    ints[field + Publish.requestStart] = read.requestStart + shift
+    ints[field + Publish.requestLength] = read.requestLength
+    ints[field + Publish.messagesStart] = read.messagesStart + shift
+    ints[field + Publish.messagesEnd] = read.messagesEnd + shift
+    ints[field + Publish.count] = read.count
+    bytes.set(frame.subarray(from, read.messagesEnd), start + Publish.headerBytes)
+    link.in.commit(Inbound.publish, Publish.headerBytes + length)
+    link.publish()
+  }
+
+  /** A JSON publish of a session, or of an HTTP request when `isHttp`: then requester is its token. */
+  json(
+    requester: number,
+    topic: TopicRef,
+    messages: readonly JsonMessage[],
+    requestId: Uint8Array | undefined,
+    isHttp: boolean,
+  ): void {
+    const link = this.#links[topic.shard] as ShardLink
+    const requestLength = requestId?.length ?? 0
+    const requestStart = Publish.headerBytes + topic.bytes.length
+    const messagesStart = requestStart + requestLength
+    const messagesEnd = messagesStart + messagesBytes(messages)
+    const start = this.#claim(link, messagesEnd)
+    const { ints, bytes } = link.views
+    const field = start >> 2
+    ints[field + Publish.requester] = requester
+    ints[field + Publish.flags] = isHttp ? PUBLISH_JSON | PUBLISH_HTTP : PUBLISH_JSON
+    ints[field + Publish.topicHash] = topic.hash
+    ints[field + Publish.topicStart] = Publish.headerBytes
+    ints[field + Publish.topicLength] = topic.bytes.length
+    ints[field + Publish.requestStart] = requestStart
+    ints[field + Publish.requestLength] = requestLength
+    ints[field + Publish.messagesStart] = messagesStart
+    ints[field + Publish.messagesEnd] = messagesEnd
+    ints[field + Publish.count] = messages.length
+    bytes.set(topic.bytes, start + Publish.headerBytes)
+    if (requestId !== undefined) bytes.set(requestId, start + requestStart)
+    writeMessages(bytes, start + messagesStart, messages)
+    link.in.commit(Inbound.publish, messagesEnd)
+    link.publish()
+  }
+
+  #claim(link: ShardLink, length: number): number {
+    let start = link.in.tryClaim(length)
+    if (start >= 0) return start
+    if (start !== TOO_LARGE && link.isWorthWaiting) {
+      this.#counters.add('publishesHeld')
+      const deadline = performance.now() + this.#options.publishWaitMs
+      do {
+        this.#drain()
+        start = link.in.tryClaim(length)
+        if (start >= 0) return start
+        Atomics.wait(this.#sleepWord, 0, 0, HOLD_STEP_MS)
+      } while (performance.now() < deadline && !link.isDown)
+      link.giveUp()
+    }
+    const why =
+      start === TOO_LARGE
+        ? `a record of ${length} bytes is more than half of RING_BYTES`
+        : 'the broker is saturated'
+    throw new Refusal(Reply.overloaded, `${why}, the message was not stored`)
+  }
+}

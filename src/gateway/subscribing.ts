@@ -1,0 +1,382 @@
+/**
+ * Subscribe, unsubscribe, and the end of subscriptions.
+ * Runs on: the front thread. Owns: who subscribes to what, and how many there are of each.
+ *
+ * A subscribe goes to the shard (a pattern to every shard) and is acked when all have answered. The
+ * shard is told when nobody is left, after whatever was asked of it before.
+ */
+import { Refusal, Reply, replyById } from '../errors.js'
+import { ackFrame, errorFrame, infoFrame, type RequestId } from '../protocol/server-frames.js'
+import { type SubscribeOptions, subscribeOptions } from '../protocol/subscribe-options.js'
+import type { ControlNotice, Format } from '../ring/record.js'
+import { isPattern, patternProblem } from '../routing/topic-name.js'
+import type { FanOut } from './fan-out.js'
+import type { Outbox } from './outbox.js'
+import type { Requests } from './requests.js'
+import type { Session } from './session.js'
+import type { ShardLink } from './shard-link.js'
+import { type Feed, PatternGroup, type Subscription } from './subscription.js'
+import type { TopicNames } from './topic-names.js'
+
+export interface SubscribingOptions {
+  readonly maxSubscriptionsPerConnection: number
+  readonly maxSubscribersPerTopic: number
+  readonly maxPatterns: number
+  readonly slowConsumerPolicy: Subscription['policy']
+}
+
+type NoticeOf<Op extends ControlNotice['op']> = Extract<ControlNotice, { op: Op }>
+type Answer = ControlNotice & { token: number }
+
+const PATTERN_ID_MAX = 2 ** 31 - 1
+
+export class Subscribing {
+  readonly #links: readonly ShardLink[]
+  readonly #fanOut: FanOut
+  readonly #outbox: Outbox
+  readonly #requests: Requests
+  readonly #names: TopicNames
+  readonly #options: SubscribingOptions
+  /** Groups by format, then text. */
+  readonly #groups = [new Map<string, PatternGroup>(), new Map<string, PatternGroup>()] as const
+  #lastGroupId = 0
+  /** Subscriptions per topic or pattern, the ones still waiting for the shard included. */
+  readonly #counts = new Map<string, number>()
+  /** Plain subscribes on their way to a shard, by format and topic: the shard must not detach. */
+  readonly #joining = new Map<string, number>()
+  #total = 0
+
+  constructor(
+    links: readonly ShardLink[],
+    fanOut: FanOut,
+    outbox: Outbox,
+    requests: Requests,
+    names: TopicNames,
+    options: SubscribingOptions,
+  ) {
+    this.#links = links
+    this.#fanOut = fanOut
+    this.#outbox = outbox
+    this.#requests = requests
+    this.#names = names
+    this.#options = options
+  }
+
+  /** Subscriptions of all connections. */
+  get total(): number {
+    return this.#total
+  }
+
+  /** Throws Refusal; otherwise the ack or the error follows when the shards have answered. */
+  subscribe(
+    session: Session,
+    text: string,
+    fields: Readonly<Record<string, unknown>>,
+    requestId: RequestId,
+  ): void {
+    const isWild = isPattern(text)
+    const problem = isWild ? patternProblem(text) : undefined
+    if (problem !== undefined) throw new Refusal(Reply.badRequest, `topic ${problem}`)
+    const options = subscribeOptions(fields, isWild, Date.now())
+    const shard = isWild ? -1 : this.#names.byName(text).shard
+    this.#admit(session, text)
+    if (isWild) this.#subscribePattern(session, text, options, requestId)
+    else this.#subscribeTopic(session, text, shard, options, requestId)
+  }
+
+  /** Throws Refusal (TOPIC_NOT_FOUND) when there is no such subscription. */
+  unsubscribe(session: Session, text: string, requestId: RequestId): void {
+    const subscription = session.subscriptions?.get(text)
+    if (subscription === undefined) {
+      const message = `there is no subscription to ${JSON.stringify(text)} on this connection`
+      throw new Refusal(Reply.topicNotFound, message)
+    }
+    this.end(subscription)
+    this.#outbox.queue(session, ackFrame(session.format, requestId, text, {}, Date.now()))
+  }
+
+  /** Ends all subscriptions of a connection that is gone. */
+  endAll(session: Session): void {
+    for (const subscription of [...(session.subscriptions?.values() ?? [])]) this.end(subscription)
+  }
+
+  end(subscription: Subscription): void {
+    if (subscription.isEnded) return
+    subscription.isEnded = true
+    const { session, text, feed, group } = subscription
+    session.subscriptions?.delete(text)
+    this.#count(text, -1)
+    this.#fanOut.endLags(subscription)
+    if (feed !== undefined) {
+      feed.plain.delete(subscription)
+      this.#releaseFeed(feed)
+    }
+    if (group !== undefined) {
+      group.members.delete(subscription)
+      this.#releaseGroup(group)
+    }
+  }
+
+  /** The topic is gone: tells whoever subscribed; plain subscriptions end. */
+  onTopicDeleted(shard: number, { topicId, topic }: NoticeOf<'topicDeleted'>): void {
+    for (const feed of this.#fanOut.feedsOfTopic(shard, topicId)) {
+      for (const subscription of [...feed.plain]) {
+        this.#tellDeleted(subscription, topic)
+        subscription.feed = undefined // There is nothing left to detach from.
+        this.end(subscription)
+      }
+      for (const group of feed.groups) {
+        for (const subscription of group.members) this.#tellDeleted(subscription, topic)
+      }
+      this.#fanOut.removeFeed(feed)
+    }
+  }
+
+  /** A chunk could not be read, twice: the subscription ends with an error. */
+  onSetAside(lag: number): void {
+    const subscription = this.#fanOut.onSetAside(lag)
+    if (subscription === undefined) return
+    const { session, text } = subscription
+    const message = `the broker failed to read ${JSON.stringify(text)}; subscribe again`
+    const frame = errorFrame(session.format, undefined, Reply.internal, message, Date.now())
+    this.#outbox.queue(session, frame)
+    this.end(subscription)
+  }
+
+  #admit(session: Session, text: string): void {
+    const { maxSubscriptionsPerConnection, maxSubscribersPerTopic } = this.#options
+    if (session.subscriptions?.has(text)) {
+      const message = `topic ${JSON.stringify(text)} is subscribed already on this connection`
+      throw new Refusal(Reply.badRequest, message)
+    }
+    if ((session.subscriptions?.size ?? 0) >= maxSubscriptionsPerConnection) {
+      const message = `MAX_SUBSCRIPTIONS_PER_CONNECTION=${maxSubscriptionsPerConnection} reached`
+      throw new Refusal(Reply.limitExceeded, message)
+    }
+    if ((this.#counts.get(text) ?? 0) >= maxSubscribersPerTopic) {
+      const message = `MAX_SUBSCRIBERS_PER_TOPIC=${maxSubscribersPerTopic} reached`
+      throw new Refusal(Reply.limitExceeded, message)
+    }
+  }
+
+  #subscribeTopic(
+    session: Session,
+    topic: string,
+    shard: number,
+    options: SubscribeOptions,
+    requestId: RequestId,
+  ): void {
+    const { format } = session
+    const subscription = this.#newSubscription(session, topic, options, undefined)
+    const token = this.#requests.add({
+      notice: (notice) => {
+        this.#requests.delete(token)
+        this.#countJoining(format, topic, -1)
+        if (notice.op === 'subscribed') this.#onSubscribed(shard, subscription, notice, requestId)
+        else this.#onRefused(subscription, notice, requestId)
+      },
+    })
+    const { start } = options
+    const link = this.#links[shard] as ShardLink
+    if (!link.trySend({ op: 'subscribe', token, topic, format, start })) {
+      this.#requests.delete(token)
+      throw overloaded()
+    }
+    this.#countJoining(format, topic, 1)
+    this.#begin(subscription)
+  }
+
+  #onSubscribed(
+    shard: number,
+    subscription: Subscription,
+    notice: NoticeOf<'subscribed'>,
+    requestId: RequestId,
+  ): void {
+    const { session } = subscription
+    const feed = this.#fanOut.feed(shard, notice.topicId, session.format)
+    if (feed === undefined) return // Deleted right after; onTopicDeleted() cannot know of us.
+    if (subscription.isEnded) {
+      this.#releaseFeed(feed)
+      return
+    }
+    const { epoch, startSeq, lastSeq, recovered } = notice
+    const result = { epoch, seq: lastSeq, ...(recovered === null ? {} : { recovered }) }
+    const ack = ackFrame(session.format, requestId, subscription.text, result, Date.now())
+    this.#outbox.queue(session, ack)
+    subscription.feed = feed
+    feed.plain.add(subscription)
+    if (startSeq < feed.nextSeq) {
+      this.#fanOut.addLag(subscription, feed, startSeq, false)
+      this.#fanOut.pump(session)
+    }
+  }
+
+  #onRefused(subscription: Subscription, notice: Answer, requestId: RequestId): void {
+    if (subscription.isEnded || notice.op !== 'refused') return
+    const { session } = subscription
+    const reply = replyById(notice.replyId)
+    const frame = errorFrame(session.format, requestId, reply, notice.message, Date.now())
+    this.#outbox.queue(session, frame)
+    this.end(subscription)
+  }
+
+  #subscribePattern(
+    session: Session,
+    pattern: string,
+    options: SubscribeOptions,
+    requestId: RequestId,
+  ): void {
+    const { format } = session
+    const group = this.#findOrMakeGroup(pattern, format)
+    const subscription = this.#newSubscription(session, pattern, options, group)
+    let waiting = this.#links.length
+    let recovered: boolean | null = null
+    let refusal: Answer | undefined
+    const tokens: number[] = []
+    for (const link of this.#links) {
+      // Topics told already: a shard that dies half way tells them again.
+      const told = new Set<number>()
+      const token = this.#requests.add({
+        notice: (notice) => {
+          if (notice.op === 'match') {
+            if (told.has(notice.topicId)) return
+            told.add(notice.topicId)
+            if (notice.recovered !== null) recovered = (recovered ?? true) && notice.recovered
+            this.#onMatch(link.number, subscription, notice)
+            return
+          }
+          this.#requests.delete(token)
+          if (notice.op === 'refused') refusal = notice
+          else if (subscription.joined !== undefined) subscription.joined[link.number] = 1
+          waiting--
+          if (waiting > 0 || subscription.isEnded) return
+          if (refusal !== undefined) {
+            this.#onRefused(subscription, refusal, requestId)
+            return
+          }
+          const result = recovered === null ? {} : { recovered }
+          const ack = ackFrame(session.format, requestId, pattern, result, Date.now())
+          this.#outbox.queue(session, ack)
+          this.#fanOut.pump(session)
+        },
+      })
+      tokens.push(token)
+      const { start } = options
+      const { id: patternId } = group
+      link.send({ op: 'subscribePattern', token, patternId, pattern, format, start })
+    }
+    this.#begin(subscription)
+    group.members.add(subscription)
+  }
+
+  #onMatch(shard: number, subscription: Subscription, notice: NoticeOf<'match'>): void {
+    const { session, group } = subscription
+    const feed = this.#fanOut.feed(shard, notice.topicId, session.format)
+    if (feed === undefined || group === undefined) return
+    if (this.#fanOut.groups.has(group.id)) this.#fanOut.linkGroup(feed, group)
+    if (subscription.isEnded) {
+      this.#releaseFeed(feed)
+      return
+    }
+    // The ack comes first, so nothing is asked for until every shard has answered.
+    if (notice.startSeq < feed.nextSeq) {
+      this.#fanOut.addLag(subscription, feed, notice.startSeq, false)
+    }
+  }
+
+  #findOrMakeGroup(text: string, format: Format): PatternGroup {
+    const known = this.#groups[format].get(text)
+    if (known !== undefined) return known
+    const { maxPatterns } = this.#options
+    if (this.#fanOut.groups.size >= maxPatterns) {
+      throw new Refusal(Reply.limitExceeded, `MAX_PATTERNS=${maxPatterns} reached`)
+    }
+    do {
+      this.#lastGroupId = this.#lastGroupId === PATTERN_ID_MAX ? 1 : this.#lastGroupId + 1
+    } while (this.#fanOut.groups.has(this.#lastGroupId))
+    const group = new PatternGroup(this.#lastGroupId, text, format)
+    this.#groups[format].set(text, group)
+    this.#fanOut.groups.set(group.id, group)
+    return group
+  }
+
+  #newSubscription(
+    session: Session,
+    text: string,
+    options: SubscribeOptions,
+    group: PatternGroup | undefined,
+  ): Subscription {
+    return {
+      session,
+      text,
+      policy: options.policy ?? this.#options.slowConsumerPolicy,
+      clientId: options.clientId,
+      batch: options.batch,
+      group,
+      feed: undefined,
+      joined: group === undefined ? undefined : new Uint8Array(this.#links.length),
+      isEnded: false,
+      lags: undefined,
+    }
+  }
+
+  #begin(subscription: Subscription): void {
+    const { session, text } = subscription
+    session.subscriptions ??= new Map()
+    session.subscriptions.set(text, subscription)
+    this.#count(text, 1)
+  }
+
+  #releaseFeed(feed: Feed): void {
+    if (feed.plain.size > 0) return
+    const others = this.#fanOut.feedsOfTopic(feed.shard, feed.topicId)
+    let formats = 0
+    for (const other of others) {
+      const isJoining = this.#joining.has(`${other.format}${other.topic}`)
+      if (other.plain.size > 0 || isJoining) formats |= 1 << other.format
+    }
+    // A subscribe on its way keeps the feed; it comes back here if it ends.
+    if ((formats & (1 << feed.format)) !== 0) return
+    const { topicId } = feed
+    ;(this.#links[feed.shard] as ShardLink).send({ op: 'interest', topicId, formats })
+    if (!feed.isWanted) this.#fanOut.removeFeed(feed)
+  }
+
+  #releaseGroup(group: PatternGroup): void {
+    if (group.members.size > 0) return
+    this.#groups[group.format].delete(group.text)
+    this.#fanOut.groups.delete(group.id)
+    for (const link of this.#links) link.send({ op: 'dropPattern', patternId: group.id })
+    for (const feed of [...group.feeds]) {
+      feed.groups.delete(group)
+      const isJoining = this.#joining.has(`${feed.format}${feed.topic}`)
+      if (!feed.isWanted && !isJoining) this.#fanOut.removeFeed(feed)
+    }
+    group.feeds.clear()
+  }
+
+  #tellDeleted(subscription: Subscription, topic: string): void {
+    const { session, group, text } = subscription
+    const details = group === undefined ? {} : { subscription: text }
+    const frame = infoFrame(session.format, 'TOPIC_DELETED', topic, details, Date.now())
+    this.#outbox.queue(session, frame)
+  }
+
+  #count(text: string, change: number): void {
+    this.#total += change
+    const count = (this.#counts.get(text) ?? 0) + change
+    if (count === 0) this.#counts.delete(text)
+    else this.#counts.set(text, count)
+  }
+
+  #countJoining(format: Format, topic: string, change: number): void {
+    const key = `${format}${topic}`
+    const count = (this.#joining.get(key) ?? 0) + change
+    if (count === 0) this.#joining.delete(key)
+    else this.#joining.set(key, count)
+  }
+}
+
+function overloaded(): Refusal {
+  return new Refusal(Reply.overloaded, 'the ring to the shard is full, try again')
+}

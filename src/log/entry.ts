@@ -1,0 +1,58 @@
+/**
+ * One entry of a topic log, as bytes: exactly the MessagePack array that subscribers receive.
+ *
+ *   96                    array of 6
+ *   ce ....               seq, uint32; from 2³² on: cb + float64
+ *   cb ........           time, ms since 1970, float64
+ *   00|01|02              encoding of the payload
+ *   c4|c5|c6 len bytes    payload
+ *   c4 10 16 bytes        message id
+ *   map | c0              headers
+ *
+ * The last four stand in the message just as the client sent it, so an entry is a header of 15 bytes
+ * and one copy. Whole numbers beyond 32 bits travel as float64, not uint64, because JavaScript's
+ * decoders hand out a BigInt for every uint64; both are exact below 2⁵³.
+ * Runs on: the shard. Owns: nothing.
+ */
+export const ENTRY_HEADER_BYTES_MAX = 19
+
+const ARRAY_OF_6 = 0x96
+const UINT32 = 0xce
+const FLOAT64 = 0xcb
+const TWO_32 = 2 ** 32
+
+/** Length of the header of an entry with this seq. */
+export function entryHeaderBytes(seq: number): number {
+  return seq < TWO_32 ? 15 : ENTRY_HEADER_BYTES_MAX
+}
+
+/** Writes array mark, seq and time; returns the offset behind them. */
+export function writeEntryHeader(buffer: Buffer, at: number, seq: number, timeMs: number): number {
+  buffer[at] = ARRAY_OF_6
+  let next = at + 1
+  if (seq < TWO_32) {
+    buffer[next] = UINT32
+    buffer.writeUInt32BE(seq, next + 1)
+    next += 5
+  } else {
+    buffer[next] = FLOAT64
+    buffer.writeDoubleBE(seq, next + 1)
+    next += 9
+  }
+  buffer[next] = FLOAT64
+  buffer.writeDoubleBE(timeMs, next + 1)
+  return next + 9
+}
+
+/** Offset of the encoding byte of the entry at `at`. */
+export function entryBody(bytes: Uint8Array, at: number): number {
+  return at + (bytes[at + 1] === UINT32 ? 15 : ENTRY_HEADER_BYTES_MAX)
+}
+
+export function entrySeq(buffer: Buffer, at: number): number {
+  return buffer[at + 1] === UINT32 ? buffer.readUInt32BE(at + 2) : buffer.readDoubleBE(at + 2)
+}
+
+export function entryTimeMs(buffer: Buffer, at: number): number {
+  return buffer.readDoubleBE(entryBody(buffer, at) - 8)
+}

@@ -1,0 +1,202 @@
+/**
+ * Client frames in JSON: parsed, checked, and made into what the MessagePack side has as bytes.
+ * Runs on: the gateway (WebSocket frames and HTTP bodies). Owns: nothing; pure.
+ */
+import { Packr } from 'msgpackr'
+import { Refusal, Reply } from '../errors.js'
+import { elementSpans, memberSpan, type TextSpan } from './json-spans.js'
+import { type FrameLimits, HEADERS_BYTES_MAX, HEADERS_MAX, REQUEST_ID_BYTES_MAX } from './limits.js'
+import { binHeadBytes, NIL, writeBinHead } from './msgpack.js'
+import { ID_BYTES, PAYLOAD_JSON } from './msgpack-frames.js'
+import { isRecord } from './subscribe-options.js'
+import { isUuid, uuidBytes } from './uuid.js'
+
+export type JsonRequest =
+  | { readonly type: 'subscribe' | 'unsubscribe'; readonly topic: string; readonly fields: Fields }
+  | { readonly type: 'publish'; readonly topic: string; readonly messages: readonly JsonMessage[] }
+  | { readonly type: 'ping' }
+
+type Fields = Readonly<Record<string, unknown>>
+
+export interface JsonMessage {
+  /** The payload as JSON text. */
+  readonly payload: Uint8Array
+  readonly id: Uint8Array | undefined
+  /** Headers as a MessagePack map. */
+  readonly headers: Uint8Array | undefined
+}
+
+const packr = new Packr({ useRecords: false, variableMapSize: true })
+
+/** The frame as a value. Throws Refusal when it is not a JSON object. */
+export function parseJsonFrame(text: Buffer): Fields {
+  let frame: unknown
+  try {
+    frame = JSON.parse(text.utf8Slice(0, text.length))
+  } catch {
+    throw bad('the frame must be JSON')
+  }
+  if (!isRecord(frame)) throw bad('the frame must be a JSON object')
+  return frame
+}
+
+/** `request_id` as JSON text to echo, or undefined when there is none. */
+export function requestIdOf(frame: Fields): string | undefined {
+  const id = frame['request_id']
+  if (id === undefined || id === null) return undefined
+  if (typeof id !== 'string') throw bad('request_id must be a string')
+  const bytes = Buffer.byteLength(id)
+  if (bytes > REQUEST_ID_BYTES_MAX) {
+    throw bad(`request_id must have at most ${REQUEST_ID_BYTES_MAX} bytes, got ${bytes}`)
+  }
+  return JSON.stringify(id)
+}
+
+/** Checks the frame; `text` is what it was parsed from. Throws Refusal naming field and rule. */
+export function jsonRequest(frame: Fields, text: Buffer, limits: FrameLimits): JsonRequest {
+  const { type } = frame
+  if (type === 'ping') return { type }
+  if (
+    type !== 'publish' &&
+    type !== 'publish_batch' &&
+    type !== 'subscribe' &&
+    type !== 'unsubscribe'
+  ) {
+    throw bad(
+      typeof type === 'string'
+        ? `type ${JSON.stringify(type.slice(0, 40))} is unknown`
+        : 'type must be a string',
+    )
+  }
+  const topic = frame['topic']
+  if (typeof topic !== 'string') throw bad('topic must be a string')
+  if (type === 'subscribe' || type === 'unsubscribe') return { type, topic, fields: frame }
+  return { type: 'publish', topic, messages: jsonMessages(frame, text, type, limits) }
+}
+
+/** The messages of a publish: one in `message`, or several in `messages`. */
+export function jsonMessages(
+  frame: Fields,
+  text: Buffer,
+  type: 'publish' | 'publish_batch',
+  limits: FrameLimits,
+): JsonMessage[] {
+  if (type === 'publish') {
+    const span = memberSpan(text, 0, 'message')
+    return [jsonMessage(frame['message'], 'message', text, span, limits)]
+  }
+  const messages = frame['messages']
+  if (!Array.isArray(messages)) throw bad('messages must be an array')
+  if (messages.length === 0) throw bad('messages must not be empty')
+  const { maxBatchMessages } = limits
+  if (messages.length > maxBatchMessages) {
+    throw bad(`messages must have at most ${maxBatchMessages} elements, got ${messages.length}`)
+  }
+  const array = memberSpan(text, 0, 'messages')
+  const spans = array === undefined ? [] : elementSpans(text, array.start)
+  return messages.map((message, index) =>
+    jsonMessage(message, `messages[${index}]`, text, spans[index], limits),
+  )
+}
+
+function jsonMessage(
+  message: unknown,
+  field: string,
+  text: Buffer,
+  span: TextSpan | undefined,
+  limits: FrameLimits,
+): JsonMessage {
+  if (!isRecord(message)) throw bad(`${field} must be an object`)
+  if (!Object.hasOwn(message, 'payload')) throw bad(`${field}.payload is required`)
+  const { id, headers } = message
+  if (id !== undefined && (typeof id !== 'string' || !isUuid(id))) {
+    throw bad(`${field}.id must be a valid UUID`)
+  }
+  const where = span === undefined ? undefined : memberSpan(text, span.start, 'payload')
+  // Without a span the name was spelt with escapes; then the value has to be written again.
+  const payload =
+    where === undefined
+      ? writtenAgain(message['payload'], field)
+      : text.subarray(where.start, where.end)
+  if (payload.length > limits.maxPayloadBytes) {
+    throw new Refusal(
+      Reply.payloadTooLarge,
+      `${field}.payload has ${payload.length} bytes, at most ${limits.maxPayloadBytes} are allowed`,
+    )
+  }
+  return {
+    payload,
+    id: id === undefined ? undefined : uuidBytes(id),
+    headers: headersBytes(headers, field),
+  }
+}
+
+function writtenAgain(payload: unknown, field: string): Uint8Array {
+  try {
+    return Buffer.from(JSON.stringify(payload))
+  } catch {
+    throw bad(`${field}.payload is nested too deep`)
+  }
+}
+
+function headersBytes(headers: unknown, field: string): Uint8Array | undefined {
+  if (headers === undefined || headers === null) return undefined
+  if (!isRecord(headers)) throw bad(`${field}.headers must be an object`)
+  const entries = Object.entries(headers)
+  if (entries.length > HEADERS_MAX) {
+    throw bad(`${field}.headers must have at most ${HEADERS_MAX} names, got ${entries.length}`)
+  }
+  if (entries.some(([, value]) => typeof value !== 'string')) {
+    throw bad(`${field}.headers must map strings to strings`)
+  }
+  const bytes = packr.pack(new Map(entries)) // A Map: "__proto__" is a name like any other.
+  if (bytes.length > HEADERS_BYTES_MAX) {
+    throw bad(`${field}.headers must have at most ${HEADERS_BYTES_MAX} bytes, got ${bytes.length}`)
+  }
+  return bytes
+}
+
+/** Bytes that writeMessages() takes. */
+export function messagesBytes(messages: readonly JsonMessage[]): number {
+  let bytes = 0
+  for (const { payload, id, headers } of messages) {
+    bytes += 2 + binHeadBytes(payload.length) + payload.length
+    bytes += id === undefined ? 1 : 2 + ID_BYTES
+    bytes += headers === undefined ? 1 : headers.length
+  }
+  return bytes
+}
+
+/** Writes the messages as MessagePack `[encoding, payload, id, headers]`, back to back. */
+export function writeMessages(
+  target: Uint8Array,
+  at: number,
+  messages: readonly JsonMessage[],
+): number {
+  let next = at
+  for (const { payload, id, headers } of messages) {
+    target[next++] = 0x94
+    target[next++] = PAYLOAD_JSON
+    next = writeBinHead(target, next, payload.length)
+    target.set(payload, next)
+    next += payload.length
+    if (id === undefined) {
+      target[next++] = NIL
+    } else {
+      next = writeBinHead(target, next, ID_BYTES)
+      target.set(id, next)
+      next += ID_BYTES
+    }
+    if (headers === undefined) {
+      target[next++] = NIL
+    } else {
+      target.set(headers, next)
+      next += headers.length
+    }
+  }
+  return next
+}
+
+function bad(message: string): Refusal {
+  return new Refusal(Reply.badRequest, message)
+}

@@ -1,0 +1,258 @@
+/**
+ * Client frames in MessagePack: what PUBLISH, SUBSCRIBE, UNSUBSCRIBE and PING look like in bytes.
+ * Runs on: the gateway. Owns: nothing; one reader is used again for every frame.
+ *
+ * A binary frame holds arrays back to back. Payloads are measured, never decoded. Everything a
+ * publish must satisfy is checked here, once; the shard trusts what it gets.
+ */
+import { Reply, type ReplyCode } from '../errors.js'
+import { type FrameLimits, HEADERS_BYTES_MAX, HEADERS_MAX, REQUEST_ID_BYTES_MAX } from './limits.js'
+import {
+  MALFORMED,
+  NIL,
+  readArray,
+  readBin,
+  readMap,
+  readStr,
+  type Span,
+  skipValue,
+} from './msgpack.js'
+
+export const Op = {
+  publish: 1,
+  subscribe: 2,
+  unsubscribe: 3,
+  ping: 4,
+  ack: 33,
+  events: 34,
+  error: 35,
+  pong: 36,
+  info: 37,
+} as const
+
+export const ID_BYTES = 16
+/** Encodings of a payload. */
+export const PAYLOAD_MSGPACK = 0
+export const PAYLOAD_JSON = 1
+export const PAYLOAD_RAW = 2
+
+export class MsgpackFrameReader {
+  op = 0
+  /** The request id as a MessagePack value, to be echoed as it is; length 0: none. */
+  requestStart = 0
+  requestLength = 0
+  /** Bytes of the topic or pattern. */
+  topicStart = 0
+  topicLength = 0
+  /** The messages of a publish, back to back. */
+  messagesStart = 0
+  messagesEnd = 0
+  count = 0
+  /** True when every message has all four elements, so that it can be stored as it stands. */
+  isComplete = false
+  /** The options map of a subscribe; length 0: none. */
+  optionsStart = 0
+  optionsLength = 0
+  /** Offset behind the array, or the end of the frame when its end cannot be found. */
+  next = 0
+  /** When read() returned false: which refusal, and why. */
+  reply: ReplyCode = Reply.badRequest
+  problem = ''
+  /** When read() returned false: whether these bytes are no frame at all, or one with a bad field. */
+  isMalformed = false
+
+  readonly #limits: FrameLimits
+  readonly #span: Span = { start: 0, length: 0 }
+
+  constructor(limits: FrameLimits) {
+    this.#limits = limits
+  }
+
+  /** Reads the array at `at`. False when it is refused: see reply and problem; go on at `next`. */
+  read(bytes: Uint8Array, at: number, end: number): boolean {
+    this.requestLength = 0
+    this.topicLength = 0
+    this.op = 0
+    if (this.#readArray(bytes, at, end)) return true
+    const after = skipValue(bytes, at, end)
+    this.isMalformed = after === MALFORMED || this.op === 0
+    this.next = after === MALFORMED ? end : after
+    return false
+  }
+
+  #readArray(bytes: Uint8Array, at: number, end: number): boolean {
+    const span = this.#span
+    if (!readArray(bytes, at, end, span)) return this.#refuse('a frame must be an array')
+    const elements = span.length
+    const op = bytes[span.start]
+    if (elements === 0 || op === undefined || span.start >= end || op > 0x7f) {
+      return this.#refuse('the first element must be the op, a small whole number')
+    }
+    let next = span.start + 1
+    if (op >= Op.publish && op <= Op.ping) this.op = op
+    if (op === Op.publish) {
+      if (elements !== 4) return this.#refuse('PUBLISH must have 4 elements')
+    } else if (op === Op.subscribe) {
+      if (elements !== 3 && elements !== 4)
+        return this.#refuse('SUBSCRIBE must have 3 or 4 elements')
+    } else if (op === Op.unsubscribe) {
+      if (elements !== 3) return this.#refuse('UNSUBSCRIBE must have 3 elements')
+    } else if (op === Op.ping) {
+      if (elements > 2) return this.#refuse('PING must have 1 or 2 elements')
+    } else {
+      return this.#refuse(`op ${op} is unknown`)
+    }
+    if (elements > 1) {
+      next = this.#readRequestId(bytes, next, end)
+      if (next === MALFORMED) return false
+    }
+    if (op === Op.ping) return this.#end(next)
+
+    if (!readStr(bytes, next, end, span)) return this.#refuse('topic must be a string')
+    this.topicStart = span.start
+    this.topicLength = span.length
+    next = span.start + span.length
+    if (op === Op.publish) return this.#readMessages(bytes, next, end)
+    if (op === Op.unsubscribe) return this.#end(next)
+
+    this.optionsStart = next
+    this.optionsLength = 0
+    if (elements === 3) return this.#end(next)
+    if (bytes[next] === NIL && next < end) return this.#end(next + 1)
+    if (!readMap(bytes, next, end, span)) return this.#refuse('options must be a map or nil')
+    const after = skipValue(bytes, next, end)
+    if (after === MALFORMED) return this.#refuse('options is cut short or nested too deep')
+    this.optionsLength = after - next
+    return this.#end(after)
+  }
+
+  #readRequestId(bytes: Uint8Array, at: number, end: number): number {
+    const mark = bytes[at] as number
+    if (at < end && mark === NIL) return at + 1
+    const span = this.#span
+    const isNumber = mark <= 0x7f || (mark >= 0xca && mark <= 0xd3) || mark >= 0xe0
+    if (at < end && isNumber) {
+      const after = skipValue(bytes, at, end)
+      if (after === MALFORMED) return this.#malformed('request_id is cut short')
+      this.requestStart = at
+      this.requestLength = after - at
+      return after
+    }
+    if (!readStr(bytes, at, end, span)) {
+      return this.#malformed('request_id must be a string, a number or nil')
+    }
+    if (span.length > REQUEST_ID_BYTES_MAX) {
+      return this.#malformed(
+        `request_id must have at most ${REQUEST_ID_BYTES_MAX} bytes, got ${span.length}`,
+      )
+    }
+    this.requestStart = at
+    this.requestLength = span.start + span.length - at
+    return span.start + span.length
+  }
+
+  #readMessages(bytes: Uint8Array, at: number, end: number): boolean {
+    const span = this.#span
+    if (!readArray(bytes, at, end, span)) return this.#refuse('messages must be an array')
+    const count = span.length
+    if (count === 0) return this.#refuse('messages must not be empty')
+    const { maxBatchMessages, maxPayloadBytes } = this.#limits
+    if (count > maxBatchMessages) {
+      return this.#refuse(`messages must have at most ${maxBatchMessages} elements, got ${count}`)
+    }
+    this.messagesStart = span.start
+    this.isComplete = true
+    let next = span.start
+    for (let index = 0; index < count; index++) {
+      if (!readArray(bytes, next, end, span) || span.length < 2 || span.length > 4) {
+        return this.#refuse(`messages[${index}] must be an array of 2 to 4 elements`)
+      }
+      const elements = span.length
+      if (elements < 4) this.isComplete = false
+      next = span.start
+      const encoding = bytes[next] as number
+      if (next >= end || encoding > PAYLOAD_RAW) {
+        return this.#refuse(`messages[${index}].encoding must be 0, 1 or 2`)
+      }
+      if (!readBin(bytes, next + 1, end, span)) {
+        return this.#refuse(`messages[${index}].payload must be a bin`)
+      }
+      if (span.length > maxPayloadBytes) {
+        this.reply = Reply.payloadTooLarge
+        this.problem = `messages[${index}].payload has ${span.length} bytes, at most ${maxPayloadBytes} are allowed`
+        return false
+      }
+      next = span.start + span.length
+      if (elements >= 3) {
+        next = this.#readId(bytes, next, end, index)
+        if (next === MALFORMED) return false
+      }
+      if (elements === 4) {
+        next = this.#readHeaders(bytes, next, end, index)
+        if (next === MALFORMED) return false
+      }
+    }
+    this.messagesEnd = next
+    this.count = count
+    return this.#end(next)
+  }
+
+  #readId(bytes: Uint8Array, at: number, end: number, index: number): number {
+    const span = this.#span
+    if (at < end && bytes[at] === NIL) {
+      this.isComplete = false
+      return at + 1
+    }
+    if (!readBin(bytes, at, end, span) || span.length !== ID_BYTES) {
+      return this.#malformed(
+        `messages[${index}].id must be a valid UUID: a bin of 16 bytes, or nil`,
+      )
+    }
+    // Stored as it stands, so it must have the one head that readers of entries expect.
+    if (span.start - at !== 2) this.isComplete = false
+    return span.start + span.length
+  }
+
+  #readHeaders(bytes: Uint8Array, at: number, end: number, index: number): number {
+    const span = this.#span
+    if (at < end && bytes[at] === NIL) return at + 1
+    if (!readMap(bytes, at, end, span)) {
+      return this.#malformed(`messages[${index}].headers must be a map or nil`)
+    }
+    const pairs = span.length
+    if (pairs > HEADERS_MAX) {
+      return this.#malformed(
+        `messages[${index}].headers must have at most ${HEADERS_MAX} names, got ${pairs}`,
+      )
+    }
+    let next = span.start
+    for (let text = 0; text < pairs * 2; text++) {
+      if (!readStr(bytes, next, end, span)) {
+        return this.#malformed(`messages[${index}].headers must map strings to strings`)
+      }
+      next = span.start + span.length
+    }
+    if (next - at > HEADERS_BYTES_MAX) {
+      return this.#malformed(
+        `messages[${index}].headers must have at most ${HEADERS_BYTES_MAX} bytes, got ${next - at}`,
+      )
+    }
+    return next
+  }
+
+  #end(next: number): true {
+    this.next = next
+    return true
+  }
+
+  #refuse(problem: string): false {
+    this.reply = Reply.badRequest
+    this.problem = problem
+    return false
+  }
+
+  #malformed(problem: string): typeof MALFORMED {
+    this.#refuse(problem)
+    return MALFORMED
+  }
+}

@@ -1,0 +1,205 @@
+/**
+ * The records that gateway and shard exchange: the only thing the two know of each other.
+ *
+ * Hot records have fixed fields, read where they stand; a record starts on 8 bytes, so field n of
+ * int32 is ints[(start >> 2) + n] and field n of float64 is floats[(start >> 3) + n]. Everything
+ * rare (subscribe, create, attach …) is one CONTROL record that carries a MessagePack map.
+ * Offsets inside a record count from its start.
+ */
+import type { Start } from '../protocol/subscribe-options.js'
+
+/** Encodings a client can speak; also the bit numbers in sets of formats. */
+export const MSGPACK = 0
+export const JSON_TEXT = 1
+export type Format = typeof MSGPACK | typeof JSON_TEXT
+export const FORMATS: readonly Format[] = [MSGPACK, JSON_TEXT]
+
+/** Gateway → shard. */
+export const Inbound = {
+  publish: 1,
+  pull: 2,
+  control: 3,
+} as const
+
+/** Shard → gateway. */
+export const Outbound = {
+  acks: 1,
+  events: 2,
+  reply: 3,
+  control: 4,
+} as const
+
+/**
+ * PUBLISH: messages of one client for one topic; all of them are stored, or none.
+ * The messages stand back to back as MessagePack `[encoding, payload, id, headers]`.
+ */
+export const Publish = {
+  /** int32: whom to ack; for HTTP the token of the request. */
+  requester: 0,
+  /** int32: PUBLISH_* bits. */
+  flags: 1,
+  topicHash: 2,
+  topicStart: 3,
+  topicLength: 4,
+  /** The request id as it goes back: a MessagePack value, or JSON text. Length 0: no ack wanted. */
+  requestStart: 5,
+  requestLength: 6,
+  messagesStart: 7,
+  messagesEnd: 8,
+  count: 9,
+  /** Bytes before the variable part. */
+  headerBytes: 40,
+} as const
+export const PUBLISH_JSON = 1
+/** The requester is an HTTP request: answer with REPLY. */
+export const PUBLISH_HTTP = 2
+
+/** PULL: the next chunk of a topic's log for one subscription that is not LIVE there. */
+export const Pull = {
+  lag: 0,
+  topicId: 1,
+  format: 2,
+  maxBytes: 3,
+  /** Entries behind the newest that may be delivered; 0: all that the log holds. */
+  queueSize: 4,
+  /** float64 field. */
+  fromSeq: 3,
+  headerBytes: 32,
+} as const
+
+/** ACKS: frames for one connection, in order. MessagePack: one frame; JSON: one text frame each. */
+export const Acks = {
+  session: 0,
+  /** Publish requests that these frames answer. */
+  answered: 1,
+  frames: 2,
+  /** int32 length of each frame, then the frames. */
+  headerBytes: 12,
+} as const
+
+/**
+ * EVENTS: a run of a topic's entries, ready to send. With lag 0 for every LIVE subscription of the
+ * topic in that format, otherwise the chunk that one PULL asked for.
+ *
+ *   MessagePack  frame: the whole EVENTS frame of a plain subscription; body: its array of entries
+ *   JSON         frame = body: the event frames of a plain subscription, with commas between;
+ *                int32 length of each stands behind the header
+ */
+export const Events = {
+  topicId: 0,
+  format: 1,
+  count: 2,
+  lag: 3,
+  /** EVENTS_* bits. */
+  flags: 4,
+  frameStart: 5,
+  bodyStart: 6,
+  /** float64 fields: first and last seq; then the range that is lost before it, or 0 and 0. */
+  firstSeq: 4,
+  lastSeq: 5,
+  gapFrom: 6,
+  gapTo: 7,
+  headerBytes: 64,
+} as const
+/** The run ends where the log ends: who has it is LIVE from here on. */
+export const EVENTS_AT_END = 1
+/** The topic is gone, or is another one by now; there is nothing in this chunk. */
+export const EVENTS_TOPIC_GONE = 2
+
+/** REPLY: the answer to one HTTP request; behind the fields stands the body, JSON text. */
+export const HttpReply = {
+  token: 0,
+  status: 1,
+  headerBytes: 8,
+} as const
+
+/** CONTROL, gateway → shard. `token` is echoed by the answer. */
+export type ControlRequest =
+  | {
+      readonly op: 'subscribe'
+      readonly token: number
+      readonly topic: string
+      readonly format: Format
+      readonly start: Start
+    }
+  | {
+      readonly op: 'subscribePattern'
+      readonly token: number
+      readonly patternId: number
+      readonly pattern: string
+      readonly format: Format
+      readonly start: Start
+    }
+  /** Formats that plain subscriptions of this topic still need, bit per format. */
+  | { readonly op: 'interest'; readonly topicId: number; readonly formats: number }
+  | { readonly op: 'dropPattern'; readonly patternId: number }
+  | { readonly op: 'create'; readonly token: number; readonly topic: string }
+  | { readonly op: 'delete'; readonly token: number; readonly topic: string }
+  | { readonly op: 'info'; readonly token: number; readonly topic: string }
+  | {
+      readonly op: 'history'
+      readonly token: number
+      readonly topic: string
+      readonly lastN: number | null
+      readonly fromSeq: number | null
+      readonly limit: number
+    }
+  /** A page of the topic list, from this place on. */
+  | { readonly op: 'list'; readonly token: number; readonly after: number }
+
+/** CONTROL, shard → gateway. */
+export type ControlNotice =
+  /** EVENTS of this topic in this format will follow, from lastSeq + 1. */
+  | {
+      readonly op: 'attach'
+      readonly topicId: number
+      readonly topic: string
+      readonly epoch: string
+      readonly format: Format
+      readonly lastSeq: number
+      readonly patternIds: readonly number[]
+    }
+  /** A pattern matches a topic that is attached; deliver from startSeq on. */
+  | {
+      readonly op: 'match'
+      readonly token: number
+      readonly patternId: number
+      readonly topicId: number
+      readonly startSeq: number
+      readonly lastSeq: number
+      readonly recovered: boolean | null
+    }
+  | {
+      readonly op: 'subscribed'
+      readonly token: number
+      readonly topicId: number
+      readonly epoch: string
+      readonly startSeq: number
+      readonly lastSeq: number
+      readonly recovered: boolean | null
+    }
+  /** Every topic that the pattern matches so far has been told. */
+  | { readonly op: 'patternSubscribed'; readonly token: number }
+  | { readonly op: 'topicDeleted'; readonly topicId: number; readonly topic: string }
+  | {
+      readonly op: 'refused'
+      readonly token: number
+      readonly replyId: number
+      readonly message: string
+    }
+  | {
+      readonly op: 'page'
+      readonly token: number
+      readonly topics: readonly TopicSummary[]
+      /** Where the next page begins, or null when this was the last. */
+      readonly next: number | null
+    }
+  /** A PULL was set aside because it killed the shard: this subscription cannot go on. */
+  | { readonly op: 'setAside'; readonly lag: number }
+
+export interface TopicSummary {
+  readonly name: string
+  readonly topicId: number
+  readonly messages: number
+  readonly held: number
+}

@@ -1,0 +1,185 @@
+/**
+ * What a shard notes while it works, so that its successor can tell done from not done.
+ * Runs on: the shard. Owns: the journal in the shard's control block; nobody reads it while the
+ * thread lives, so the stores need an order (they have program order) but no other thread.
+ *
+ *   A batch is a transaction: the gateway sees the acks and replies of a batch, and gets the room of
+ *   its records back, all at once or not at all.
+ *
+ *     per record   begin() → work → applied()        result kept: first seq of a publish, and so on
+ *     per append   willCommit() → [commit point] → log.commit() → committed()
+ *     per batch    willPublish() → [commit point] → tail, head → published()
+ *
+ * A successor that finds a batch begun runs its records again from the first; those that were
+ * applied are not applied again but answered from their results. So nothing is stored twice,
+ * nothing that was stored is left without its ack, and no ack is sent twice.
+ */
+import type { SharedViews } from '../ring/layout.js'
+import { JOURNAL } from '../shared-memory.js'
+
+/** int32 fields, as steps from the start of the journal. */
+const APPLIED = 0
+const REDO_SLOT = 1
+const REDO_ORDINAL = 2
+const REDO_TAIL = 3
+const REDO_PAD_START = 4
+const PUBLISHING = 5
+const PUBLISH_TAIL = 6
+const PUBLISH_HEAD = 7
+const AT_WORK = 8
+const AT_WORK_POSITION = 9
+const CRASH_POSITION = 10
+const CRASHES = 11
+const NEXT_TOPIC_ID = 12
+/** float64 fields, as steps of 8 bytes from the start of the journal. */
+const REDO_LAST_SEQ = 8
+const REDO_TIME_MS = 9
+const RESULTS = 16
+
+/** A record that was at work when its shard died this often is set aside. */
+export const CRASHES_MAX = 2
+
+const NO_SLOT = -1
+
+export interface Redo {
+  readonly slot: number
+  readonly tail: number
+  readonly padStart: number
+  readonly lastSeq: number
+  readonly timeMs: number
+}
+
+export class Journal {
+  readonly #ints: Int32Array
+  readonly #floats: Float64Array
+  readonly #i = JOURNAL >> 2
+  readonly #f = JOURNAL >> 3
+
+  constructor(views: SharedViews) {
+    this.#ints = views.ints
+    this.#floats = views.floats
+  }
+
+  /** A record at this ring position is being worked on. */
+  begin(position: number): void {
+    this.#ints[this.#i + AT_WORK_POSITION] = position
+    this.#ints[this.#i + AT_WORK] = 1
+  }
+
+  /** The next record of the batch has had its effect; `result` is what its answer is made from. */
+  applied(ordinal: number, result: number): void {
+    this.#floats[this.#f + RESULTS + ordinal] = result
+    Atomics.store(this.#ints, this.#i + APPLIED, ordinal + 1)
+  }
+
+  /** The record is finished; a thread that dies now did not die of it. */
+  end(): void {
+    this.#ints[this.#i + AT_WORK] = 0
+  }
+
+  /** Records of the current batch that have had their effect. */
+  get appliedCount(): number {
+    return this.#ints[this.#i + APPLIED] as number
+  }
+
+  resultOf(ordinal: number): number {
+    return this.#floats[this.#f + RESULTS + ordinal] as number
+  }
+
+  /**
+   * Commits an append: notes what log.commit() will store, then marks the record as applied. Once
+   * this returns the append stands, even if the thread dies before log.commit() ran.
+   */
+  commitAppend(
+    ordinal: number,
+    result: number,
+    slot: number,
+    tail: number,
+    padStart: number,
+    lastSeq: number,
+    timeMs: number,
+  ): void {
+    this.#ints[this.#i + REDO_TAIL] = tail
+    this.#ints[this.#i + REDO_PAD_START] = padStart
+    this.#floats[this.#f + REDO_LAST_SEQ] = lastSeq
+    this.#floats[this.#f + REDO_TIME_MS] = timeMs
+    this.#ints[this.#i + REDO_ORDINAL] = ordinal + 1
+    this.#ints[this.#i + REDO_SLOT] = slot
+    this.applied(ordinal, result)
+  }
+
+  /** log.commit() has run. */
+  appendDone(): void {
+    this.#ints[this.#i + REDO_SLOT] = NO_SLOT
+  }
+
+  /** An append that was committed here but may not have reached its log. */
+  pendingAppend(): Redo | undefined {
+    const slot = this.#ints[this.#i + REDO_SLOT] as number
+    const ordinal = this.#ints[this.#i + REDO_ORDINAL] as number
+    if (slot === NO_SLOT || ordinal === 0 || ordinal !== this.appliedCount) return undefined
+    return {
+      slot,
+      tail: this.#ints[this.#i + REDO_TAIL] as number,
+      padStart: this.#ints[this.#i + REDO_PAD_START] as number,
+      lastSeq: this.#floats[this.#f + REDO_LAST_SEQ] as number,
+      timeMs: this.#floats[this.#f + REDO_TIME_MS] as number,
+    }
+  }
+
+  /** Commits a batch: from here on both ring positions will be these, whoever stores them. */
+  commitBatch(outboundTail: number, inboundHead: number): void {
+    this.#ints[this.#i + PUBLISH_TAIL] = outboundTail
+    this.#ints[this.#i + PUBLISH_HEAD] = inboundHead
+    Atomics.store(this.#ints, this.#i + PUBLISHING, 1)
+  }
+
+  /** Both positions are stored; the next batch starts with nothing applied. */
+  batchDone(): void {
+    Atomics.store(this.#ints, this.#i + APPLIED, 0)
+    this.#ints[this.#i + AT_WORK] = 0
+    Atomics.store(this.#ints, this.#i + PUBLISHING, 0)
+  }
+
+  /** The positions of a batch that was committed but perhaps not stored. */
+  pendingBatch(): { outboundTail: number; inboundHead: number } | undefined {
+    if (this.#ints[this.#i + PUBLISHING] !== 1) return undefined
+    return {
+      outboundTail: this.#ints[this.#i + PUBLISH_TAIL] as number,
+      inboundHead: this.#ints[this.#i + PUBLISH_HEAD] as number,
+    }
+  }
+
+  /** Called once by a successor: notes which record its predecessor died of, if any. */
+  countCrash(): void {
+    if (this.#ints[this.#i + AT_WORK] !== 1) return
+    const position = this.#ints[this.#i + AT_WORK_POSITION] as number
+    const isSame =
+      this.#ints[this.#i + CRASH_POSITION] === position &&
+      (this.#ints[this.#i + CRASHES] as number) > 0
+    const crashes = isSame ? (this.#ints[this.#i + CRASHES] as number) + 1 : 1
+    this.#ints[this.#i + CRASH_POSITION] = position
+    this.#ints[this.#i + CRASHES] = crashes
+    this.#ints[this.#i + AT_WORK] = 0
+  }
+
+  /** True for a record that has killed its shard too often. */
+  isPoison(position: number): boolean {
+    return (
+      (this.#ints[this.#i + CRASHES] as number) >= CRASHES_MAX &&
+      this.#ints[this.#i + CRASH_POSITION] === position
+    )
+  }
+
+  /** The poison is behind us: its position may come again with another record. */
+  forgetCrashes(): void {
+    this.#ints[this.#i + CRASHES] = 0
+  }
+
+  /** Topic ids are not used twice, not even after the topic and the thread are gone. */
+  takeTopicId(): number {
+    const id = (this.#ints[this.#i + NEXT_TOPIC_ID] as number) + 1
+    this.#ints[this.#i + NEXT_TOPIC_ID] = id
+    return id
+  }
+}

@@ -1,0 +1,154 @@
+/**
+ * One PUBLISH record becomes entries of a log.
+ * Runs on: the shard. Owns: nothing; the shard gives it the topic and the journal.
+ *
+ * The gateway has checked the shape of every message, so the bytes are only walked and copied.
+ */
+import { isUtf8 } from 'node:buffer'
+import { writeEntryHeader } from '../log/entry.js'
+import { NO_LOG_MEMORY, OVER_RETENTION } from '../log/topic-log.js'
+import { BIN8, NIL, readBin, type Span, skipValue } from '../protocol/msgpack.js'
+import { ID_BYTES, PAYLOAD_JSON } from '../protocol/msgpack-frames.js'
+import type { SharedViews } from '../ring/layout.js'
+import type { Journal } from './journal.js'
+import type { RandomIds } from './random-ids.js'
+import type { Topic } from './topics.js'
+
+/** What an entry may take beyond its message: seq, time, an id and nil headers. */
+const ENTRY_EXTRA_BYTES = 40
+
+/** append() says that a payload claims to be JSON and is not. */
+export const NOT_JSON = -3
+
+export class Appender {
+  readonly #views: SharedViews
+  readonly #journal: Journal
+  readonly #ids: RandomIds
+  readonly #span: Span = { start: 0, length: 0 }
+
+  constructor(views: SharedViews, journal: Journal, ids: RandomIds) {
+    this.#views = views
+    this.#journal = journal
+    this.#ids = ids
+  }
+
+  /** Bytes that append() may ask of the log for these messages. */
+  static bytesFor(count: number, start: number, end: number): number {
+    return end - start + count * ENTRY_EXTRA_BYTES
+  }
+
+  /**
+   * Appends `count` messages that stand at [start, end) of shared memory, all or none.
+   * Returns the first seq, or OVER_RETENTION, NO_LOG_MEMORY or NOT_JSON when nothing was stored.
+   */
+  append(
+    topic: Topic,
+    ordinal: number,
+    start: number,
+    end: number,
+    count: number,
+    isCheckedJson: boolean,
+    nowMs: number,
+  ): number {
+    if (!isCheckedJson && !this.#claimsAreTrue(start, end, count)) return NOT_JSON
+    const { log } = topic
+    const reserved = Appender.bytesFor(count, start, end)
+    const first = log.prepare(count, reserved)
+    if (first === OVER_RETENTION || first === NO_LOG_MEMORY) return first
+    const timeMs = Math.max(nowMs, log.lastTimeMs) // Binary search by time needs times in order.
+    const firstSeq = log.lastSeq + 1
+    let from = start
+    let to = first
+    for (let seq = firstSeq; seq < firstSeq + count; seq++) {
+      log.indexEntry(seq, to)
+      to = writeEntryHeader(this.#views.buffer, to, seq, timeMs)
+      const next = this.#copyMessage(from, end, to)
+      to += this.#written
+      from = next
+    }
+    log.trim(reserved, to - first)
+
+    const lastSeq = firstSeq + count - 1
+    const tail = log.preparedTail
+    const padStart = log.preparedPadStart
+    this.#journal.commitAppend(ordinal, firstSeq, topic.slot, tail, padStart, lastSeq, timeMs)
+    log.commit(tail, padStart, lastSeq, timeMs)
+    this.#journal.appendDone()
+    return firstSeq
+  }
+
+  /** Bytes that #copyMessage() wrote. */
+  #written = 0
+
+  /** Copies one message's four elements to `to`; returns where the next message begins. */
+  #copyMessage(from: number, end: number, to: number): number {
+    const { bytes } = this.#views
+    const span = this.#span
+    const elements = (bytes[from] as number) & 0x0f // The gateway allows 2 to 4.
+    const body = from + 1
+    readBin(bytes, body + 1, end, span)
+    const payloadEnd = span.start + span.length
+    let next = payloadEnd
+    const hasId = elements >= 3 && bytes[next] !== NIL
+    if (hasId && elements === 4 && bytes[next] === BIN8) {
+      // The usual case: everything is there, in one piece.
+      const headers = next + 2 + ID_BYTES
+      next = bytes[headers] === NIL ? headers + 1 : skipValue(bytes, headers, end)
+      bytes.copyWithin(to, body, next)
+      this.#written = next - body
+      return next
+    }
+    bytes.copyWithin(to, body, payloadEnd)
+    let at = to + payloadEnd - body
+    bytes[at] = BIN8
+    bytes[at + 1] = ID_BYTES
+    if (hasId) {
+      readBin(bytes, next, end, span)
+      bytes.copyWithin(at + 2, span.start, span.start + ID_BYTES)
+      next = span.start + ID_BYTES
+    } else {
+      this.#ids.write(bytes, at + 2)
+      if (elements >= 3) next++
+    }
+    at += 2 + ID_BYTES
+    if (elements === 4 && bytes[next] !== NIL) {
+      const headersEnd = skipValue(bytes, next, end)
+      bytes.copyWithin(at, next, headersEnd)
+      at += headersEnd - next
+      next = headersEnd
+    } else {
+      bytes[at++] = NIL
+      if (elements === 4) next++
+    }
+    this.#written = at - to
+    return next
+  }
+
+  /** Checks payloads that a MessagePack client marked as JSON: JSON subscribers get them as they are. */
+  #claimsAreTrue(start: number, end: number, count: number): boolean {
+    const { bytes, buffer } = this.#views
+    const span = this.#span
+    let from = start
+    for (let index = 0; index < count; index++) {
+      const elements = (bytes[from] as number) & 0x0f
+      const encoding = bytes[from + 1] as number
+      readBin(bytes, from + 2, end, span)
+      let next = span.start + span.length
+      if (encoding === PAYLOAD_JSON && !isJsonText(buffer, span.start, next)) return false
+      for (let rest = 2; rest < elements; rest++) next = skipValue(bytes, next, end)
+      from = next
+    }
+    return true
+  }
+}
+
+function isJsonText(buffer: Buffer, start: number, end: number): boolean {
+  const bytes = Buffer.from(buffer.subarray(start, end)) // isUtf8() takes private memory only.
+  if (!isUtf8(bytes)) return false
+  try {
+    JSON.parse(bytes.utf8Slice(0, bytes.length))
+    return true
+  } catch {
+    return false
+  }
+}

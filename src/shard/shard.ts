@@ -1,0 +1,604 @@
+/**
+ * A shard: inbound records become changes of logs and outbound records.
+ * Runs on: a worker thread, or a test; it does no I/O and is given its clock and memory.
+ * Owns: everything in its part of shared memory except the gateway's ends of the two rings.
+ *
+ * Work comes in batches, and a batch is a transaction (journal.ts): acks and replies of a batch, and
+ * the release of its inbound records, become visible together. EVENTS travel with them but are not
+ * part of the promise: they say what the log holds, and a gateway that misses one pulls instead.
+ * So a full outbound ring never blocks a publish that can still be acked, and events that could not
+ * be sent wait in the log, not in a queue.
+ */
+import assert from 'node:assert'
+import type { Logger } from 'pino'
+import { Reply, type ReplyCode } from '../errors.js'
+import { BlockAllocator } from '../log/block-allocator.js'
+import { TopicDirectory } from '../log/directory.js'
+import {
+  DATA_BYTES_MIN,
+  INDEX_SLOTS_MIN,
+  type LogMemory,
+  OVER_RETENTION,
+  type Retention,
+  TopicLog,
+} from '../log/topic-log.js'
+import { errorFrame } from '../protocol/server-frames.js'
+import { type SharedViews, viewsOf } from '../ring/layout.js'
+import {
+  EVENTS_AT_END,
+  EVENTS_TOPIC_GONE,
+  FORMATS,
+  type Format,
+  Inbound,
+  JSON_TEXT,
+  MSGPACK,
+  PUBLISH_HTTP,
+  PUBLISH_JSON,
+  Publish,
+  Pull,
+} from '../ring/record.js'
+import { RingConsumer, RingProducer, setHead, setTail } from '../ring/spsc-ring.js'
+import { hashTopic } from '../routing/topic-hash.js'
+import {
+  BATCH_RECORDS_MAX,
+  countersOffset,
+  type ShardMemory,
+  setTopicCount,
+  topicCount,
+} from '../shared-memory.js'
+import { Counters, SHARD_COUNTERS, type ShardCounter } from '../telemetry/counters.js'
+import { ACKS_ROOM, AckWriter } from './acks.js'
+import { Control } from './control.js'
+import { EVENTS_BYTES_MAX, EventWriter, LIVE, NO_ROOM } from './events.js'
+import { Journal } from './journal.js'
+import { Notices } from './notices.js'
+import { PatternTable } from './patterns.js'
+import { Appender, NOT_JSON } from './publish.js'
+import { RandomIds } from './random-ids.js'
+import { Topic, TopicTable } from './topics.js'
+
+export interface ShardOptions {
+  readonly retention: Retention
+  readonly maxTopics: number
+  readonly autoCreateTopics: boolean
+}
+
+/** What a shard stands on beside its memory. */
+export interface ShardContext {
+  /** ms since 1970. */
+  readonly now: () => number
+  /** 16 ASCII characters that no other topic of this name ever had. */
+  readonly newEpoch: () => string
+  readonly logger: Logger
+}
+
+/** What became of a record: DONE, or NOT_NOW: it wants more outbound room and comes again. */
+const DONE = true
+const NOT_NOW = false
+
+/** Free outbound room without which no record is begun: its acks and notices always fit. */
+const OUTPUT_ROOM = 2 * ACKS_ROOM + 16 * 1024
+/** Bytes appended in one batch at most, so that the first of them does not wait for the last. */
+const BATCH_BYTES_MAX = 1024 * 1024
+
+export class Shard {
+  readonly topics = new TopicTable()
+  readonly patterns: PatternTable
+  readonly directory: TopicDirectory
+  readonly notices: Notices
+  readonly events: EventWriter
+  readonly out: RingProducer
+  readonly views: SharedViews
+  readonly counters: Counters<ShardCounter>
+  readonly options: ShardOptions
+  readonly context: ShardContext
+  readonly number: number
+  nowMs = 0
+
+  readonly #in: RingConsumer
+  readonly #common: Int32Array
+  readonly #journal: Journal
+  readonly #acks: AckWriter
+  readonly #appender: Appender
+  readonly #control: Control
+  readonly #memory: LogMemory
+  /** Topics with entries that attached formats have yet to be sent. */
+  #dirty: Topic[] = []
+  /** Records at the front of the inbound ring that a predecessor has applied already. */
+  #replayed: number
+  /** Topics that the gateway has yet to hear of again after a predecessor died. */
+  readonly #announcements: Topic[] = []
+  #isBlocked = false
+  /** Outbound room when we found it too little. */
+  #roomWhenBlocked = 0
+  /** Messages and bytes stored in this batch. */
+  #stored = 0
+  #storedBytes = 0
+
+  constructor(memory: ShardMemory, options: ShardOptions, context: ShardContext) {
+    const { layout, shard } = memory
+    const views = viewsOf(memory.memory)
+    this.number = shard
+    this.views = views
+    this.options = options
+    this.context = context
+    this.#common = new Int32Array(memory.common)
+    this.counters = new Counters(memory.common, countersOffset(shard + 1), SHARD_COUNTERS)
+    this.#journal = new Journal(views)
+    this.#journal.countCrash()
+    const batch = this.#journal.pendingBatch()
+    if (batch !== undefined) {
+      setTail(views, layout.outbound, batch.outboundTail)
+      setHead(views, layout.inbound, batch.inboundHead)
+      this.#journal.batchDone()
+    }
+    this.#replayed = this.#journal.appliedCount
+    this.#in = new RingConsumer(views, layout.inbound, layout.ringCapacity)
+    this.out = new RingProducer(views, layout.outbound, layout.ringCapacity)
+    this.#acks = new AckWriter(views, this.out)
+    this.notices = new Notices(views, this.out)
+    this.events = new EventWriter(views, this.out)
+    this.#appender = new Appender(views, this.#journal, new RandomIds())
+    this.#memory = {
+      ...views,
+      blocks: new BlockAllocator(layout.blocks, layout.blockBytes),
+      growthReserve: () => this.#growthReserve(),
+    }
+    this.directory = new TopicDirectory(this.#memory, layout.directory, layout.directorySlots)
+    this.patterns = new PatternTable(views, layout)
+    this.#control = new Control(this)
+    this.#takeOver()
+  }
+
+  /** Room for whatever the next acks and notices will be. */
+  get hasRoom(): boolean {
+    return this.out.room() >= OUTPUT_ROOM
+  }
+
+  /** Records that wait in the inbound ring, or work that is left over from before. */
+  get hasWork(): boolean {
+    return !this.#in.isEmpty() || this.#dirty.length > 0 || this.#announcements.length > 0
+  }
+
+  /** True when the last batch ended for want of outbound room. */
+  get isBlocked(): boolean {
+    return this.#isBlocked
+  }
+
+  /** True when there is more outbound room than when the last batch wanted it. */
+  get hasMoreRoom(): boolean {
+    return this.out.room() > this.#roomWhenBlocked
+  }
+
+  /** Processes what is there, up to the bounds of a batch. Returns false when nothing was done. */
+  runBatch(): boolean {
+    this.nowMs = this.context.now()
+    this.#isBlocked = false
+    const tailBefore = this.out.tail
+    if (!this.#announce()) return this.#publishBatch(0, tailBefore)
+    if (this.#replayed > 0 && !this.out.isEmpty()) {
+      // A batch that a predecessor had begun is run again in one piece: what it says fitted once,
+      // so it fits into an empty ring.
+      this.#isBlocked = true
+      return this.#publishBatch(0, tailBefore)
+    }
+    let ordinal = 0
+    while (ordinal < BATCH_RECORDS_MAX) {
+      if (!this.hasRoom) {
+        this.#isBlocked = true
+        break
+      }
+      if (!this.#in.next()) break
+      const position = this.#in.recordPosition
+      this.#journal.begin(position)
+      const isDone = this.#journal.isPoison(position)
+        ? this.#setAside(ordinal)
+        : this.#process(ordinal)
+      this.#journal.end()
+      if (isDone === NOT_NOW) {
+        this.#in.putBack()
+        this.#isBlocked = ordinal === 0 // Otherwise it only wanted to be first of its batch.
+        break
+      }
+      ordinal++
+      if (this.#storedBytes >= BATCH_BYTES_MAX) break
+    }
+    assert(
+      ordinal === 0 || ordinal >= this.#replayed,
+      `replayed=${this.#replayed}, ordinal=${ordinal}`,
+    )
+    this.#acks.flush()
+    this.flushEvents()
+    return this.#publishBatch(ordinal, tailBefore)
+  }
+
+  /** Drops what is too old, in every topic. Called now and then, not per message. */
+  evictExpired(): void {
+    const now = this.context.now()
+    for (const topic of this.topics.values()) topic.log.evictExpired(now)
+  }
+
+  /** The topic of that name, made if it may be; otherwise a refusal. */
+  findOrCreate(name: string): Topic | { reply: ReplyCode; message: string } {
+    const bytes = Buffer.from(name)
+    const hash = hashTopic(bytes, 0, bytes.length)
+    const found = this.topics.find(hash, bytes, 0, bytes.length)
+    if (found !== undefined) return found
+    if (!this.options.autoCreateTopics) {
+      const message = `topic ${JSON.stringify(name)} does not exist`
+      return { reply: Reply.topicNotFound, message }
+    }
+    return this.create(name, bytes, hash)
+  }
+
+  create(name: string, bytes: Buffer, hash: number): Topic | { reply: ReplyCode; message: string } {
+    const { maxTopics } = this.options
+    if (topicCount(this.#common) >= maxTopics) {
+      return { reply: Reply.limitExceeded, message: `there are MAX_TOPICS=${maxTopics} topics` }
+    }
+    const id = this.#journal.takeTopicId()
+    const epoch = this.context.newEpoch()
+    const slot = this.directory.tryTake(id, bytes, epoch)
+    if (slot < 0 || !TopicLog.tryCreate(this.#memory, slot)) {
+      if (slot >= 0) this.directory.release(slot)
+      return { reply: Reply.limitExceeded, message: 'LOG_MEMORY_BYTES is used up' }
+    }
+    this.directory.activate(slot)
+    const log = new TopicLog(this.#memory, slot, this.options.retention)
+    const topic = new Topic(slot, id, bytes, hash, epoch, log)
+    this.#addTopic(topic)
+    this.counters.add('topicsCreated')
+    this.context.logger.debug({ topic: name }, 'topic created')
+    for (const format of FORMATS) {
+      if ((topic.wantedFormats() & (1 << format)) !== 0) this.attach(topic, format)
+    }
+    return topic
+  }
+
+  delete(topic: Topic): void {
+    this.topics.delete(topic)
+    this.directory.release(topic.slot)
+    topic.log.free()
+    topic.attached = 0
+    setTopicCount(this.#common, this.number, this.topics.size)
+    this.counters.add('topicsDeleted')
+  }
+
+  /** From here on EVENTS of the topic are made in this format. Entries before it are not. */
+  attach(topic: Topic, format: Format): void {
+    topic.attached |= 1 << format
+    topic.emitted[format] = topic.log.lastSeq
+    this.#sendAttach(topic, format)
+  }
+
+  /** Makes `attached` what is wanted now, after interest in a topic has changed. */
+  detachUnwanted(topic: Topic): void {
+    topic.attached &= topic.wantedFormats()
+  }
+
+  /** Sends the EVENTS of every topic that has any. False when room ran out. */
+  flushEvents(): boolean {
+    const dirty = this.#dirty
+    let done = 0
+    while (done < dirty.length && this.#flushTopic(dirty[done] as Topic)) {
+      ;(dirty[done] as Topic).isDirty = false
+      done++
+    }
+    if (done === dirty.length) {
+      dirty.length = 0
+      return true
+    }
+    this.#dirty = dirty.slice(done)
+    this.#isBlocked = true
+    return false
+  }
+
+  /** Sends the EVENTS of one topic up to its newest entry. False when room ran out. */
+  flushTopicNow(topic: Topic): boolean {
+    this.#acks.flush()
+    return this.#flushTopic(topic) && this.hasRoom
+  }
+
+  /** Whether this record's effect stands already, because a predecessor had it; and its result. */
+  resultOf(ordinal: number): number | undefined {
+    return ordinal < this.#replayed ? this.#journal.resultOf(ordinal) : undefined
+  }
+
+  #process(ordinal: number): boolean {
+    const { kind, start, end } = this.#in
+    if (kind === Inbound.publish) return this.#publish(ordinal, start)
+    if (kind === Inbound.pull) return this.#finish(ordinal, this.#pull(start))
+    assert(kind === Inbound.control, `kind=${kind}`)
+    const result = this.#control.process(start, end, ordinal)
+    return result === undefined ? NOT_NOW : this.#finish(ordinal, DONE, result)
+  }
+
+  #finish(ordinal: number, isDone: boolean, result = 0): boolean {
+    if (isDone === DONE && ordinal >= this.#replayed) this.#journal.applied(ordinal, result)
+    return isDone
+  }
+
+  #publish(ordinal: number, start: number): boolean {
+    const { ints, bytes, buffer } = this.views
+    const field = start >> 2
+    const hash = (ints[field + Publish.topicHash] as number) >>> 0
+    const nameStart = start + (ints[field + Publish.topicStart] as number)
+    const nameLength = ints[field + Publish.topicLength] as number
+    const messages = start + (ints[field + Publish.messagesStart] as number)
+    const messagesEnd = start + (ints[field + Publish.messagesEnd] as number)
+    const count = ints[field + Publish.count] as number
+    const isJson = ((ints[field + Publish.flags] as number) & PUBLISH_JSON) !== 0
+
+    const earlier = this.resultOf(ordinal)
+    let topic = this.topics.find(hash, bytes, nameStart, nameLength)
+    if (topic === undefined) {
+      const made = this.findOrCreate(buffer.utf8Slice(nameStart, nameStart + nameLength))
+      if (!(made instanceof Topic)) return this.#refuse(ordinal, start, made.reply, made.message)
+      topic = made
+    }
+    if (earlier !== undefined) {
+      if (earlier < 0) return this.#refuse(ordinal, start, Reply.overloaded, 'not stored')
+      this.#markDirty(topic)
+      return this.#ack(start, topic, earlier, count)
+    }
+    if (this.#wouldOutrun(topic, count, messages, messagesEnd) && !this.flushTopicNow(topic)) {
+      return NOT_NOW
+    }
+    const firstSeq = this.#appender.append(
+      topic,
+      ordinal,
+      messages,
+      messagesEnd,
+      count,
+      isJson,
+      this.nowMs,
+    )
+    if (firstSeq < 0) {
+      const [reply, message] = this.#whyNotStored(firstSeq, count)
+      return this.#refuse(ordinal, start, reply, message)
+    }
+    this.#stored += count
+    this.#storedBytes += messagesEnd - messages
+    this.#markDirty(topic)
+    return this.#ack(start, topic, firstSeq, count)
+  }
+
+  /**
+   * True when storing these messages could drop entries whose EVENTS have not gone out yet: then
+   * they go out first. A publisher waits for the gateway to move, never for a subscriber.
+   */
+  #wouldOutrun(topic: Topic, count: number, start: number, end: number): boolean {
+    if (!topic.isDirty) return false
+    return !topic.log.keeps(topic.pendingFrom, count, Appender.bytesFor(count, start, end))
+  }
+
+  #whyNotStored(outcome: number, count: number): [ReplyCode, string] {
+    if (outcome === NOT_JSON) {
+      return [Reply.badRequest, 'messages.payload of encoding 1 must be JSON text']
+    }
+    if (outcome === OVER_RETENTION) {
+      const { count: most, bytes } = this.options.retention
+      const message = `a batch of ${count} does not fit TOPIC_HISTORY_SIZE=${most}, TOPIC_BYTES_MAX=${bytes}`
+      return [Reply.limitExceeded, message]
+    }
+    return [Reply.overloaded, 'LOG_MEMORY_BYTES is used up, the message was not stored']
+  }
+
+  #ack(start: number, topic: Topic, firstSeq: number, count: number): boolean {
+    const { ints } = this.views
+    const field = start >> 2
+    const flags = ints[field + Publish.flags] as number
+    const requester = ints[field + Publish.requester] as number
+    if ((flags & PUBLISH_HTTP) !== 0) {
+      this.notices.reply(requester, 200, {
+        status: 'published',
+        topic: topic.name,
+        epoch: topic.epoch,
+        first_seq: firstSeq,
+        last_seq: firstSeq + count - 1,
+      })
+      return DONE
+    }
+    const length = ints[field + Publish.requestLength] as number
+    if (length === 0) return DONE
+    const request = start + (ints[field + Publish.requestStart] as number)
+    const format = (flags & PUBLISH_JSON) !== 0 ? JSON_TEXT : MSGPACK
+    const end = request + length
+    this.#acks.ack(requester, format, request, end, topic, firstSeq, count, this.nowMs)
+    return DONE
+  }
+
+  #refuse(ordinal: number, start: number, reply: ReplyCode, message: string): boolean {
+    this.counters.add('publishesRefused')
+    if (ordinal >= this.#replayed) this.#journal.applied(ordinal, -reply.id)
+    const { ints, bytes } = this.views
+    const field = start >> 2
+    const flags = ints[field + Publish.flags] as number
+    const requester = ints[field + Publish.requester] as number
+    if ((flags & PUBLISH_HTTP) !== 0) {
+      this.notices.refuse(requester, reply, message)
+      return DONE
+    }
+    const length = ints[field + Publish.requestLength] as number
+    const request = start + (ints[field + Publish.requestStart] as number)
+    const id = length === 0 ? undefined : bytes.slice(request, request + length)
+    const format = (flags & PUBLISH_JSON) !== 0 ? JSON_TEXT : MSGPACK
+    const frame = errorFrame(format, id, reply, message, this.nowMs)
+    this.#acks.frame(requester, format, frame, length === 0 ? 0 : 1)
+    return DONE
+  }
+
+  /** Answers one PULL with the next run of entries, and says what is lost before it. */
+  #pull(start: number): boolean {
+    const { ints, floats } = this.views
+    const field = start >> 2
+    const topicId = ints[field + Pull.topicId] as number
+    const format = ints[field + Pull.format] as Format
+    const lag = ints[field + Pull.lag] as number
+    const topic = this.topics.get(topicId)
+    if (topic === undefined) {
+      return this.events.writeGone(topicId, format, lag, EVENTS_TOPIC_GONE)
+    }
+    // What is LIVE and what is pulled must meet: EVENTS go out before a chunk that reaches the end.
+    if (!this.flushTopicNow(topic)) return NOT_NOW
+    const { log } = topic
+    log.evictExpired(this.nowMs)
+    const from = floats[(start >> 3) + Pull.fromSeq] as number
+    const queueSize = ints[field + Pull.queueSize] as number
+    const oldest =
+      queueSize === 0 ? log.firstSeq : Math.max(log.firstSeq, log.lastSeq - queueSize + 1)
+    const first = Math.max(from, oldest)
+    const header = {
+      lag,
+      flags: 0,
+      gapFrom: first > from ? from : 0,
+      gapTo: first > from ? first - 1 : 0,
+    }
+    const maxBytes = ints[field + Pull.maxBytes] as number
+    const last = this.events.write(
+      topic,
+      format,
+      first,
+      log.lastSeq,
+      maxBytes,
+      header,
+      EVENTS_AT_END,
+    )
+    if (last === NO_ROOM) return NOT_NOW
+    this.counters.add('messagesReplayed', Math.max(0, last - first + 1))
+    return DONE
+  }
+
+  #flushTopic(topic: Topic): boolean {
+    const { log } = topic
+    for (const format of FORMATS) {
+      if (!topic.isAttached(format)) continue
+      // Entries that are gone already are a gap for the gateway to see.
+      let next = Math.max((topic.emitted[format] as number) + 1, log.firstSeq)
+      while (next <= log.lastSeq) {
+        if (!this.hasRoom) return false
+        const last = this.events.write(topic, format, next, log.lastSeq, EVENTS_BYTES_MAX, LIVE, 0)
+        if (last === NO_ROOM) return false
+        topic.emitted[format] = last
+        next = last + 1
+      }
+    }
+    return true
+  }
+
+  #markDirty(topic: Topic): void {
+    if (topic.isDirty || topic.attached === 0) return
+    topic.isDirty = true
+    this.#dirty.push(topic)
+  }
+
+  /** Refuses a record that has killed this shard too often, and remembers that it did. */
+  #setAside(ordinal: number): boolean {
+    const { kind, start, end } = this.#in
+    this.context.logger.error({ kind, bytes: end - start }, 'record set aside: it killed the shard')
+    this.counters.add('recordsSetAside')
+    this.#journal.forgetCrashes()
+    const message = 'the broker failed on this request, it was set aside'
+    if (kind === Inbound.publish) return this.#refuse(ordinal, start, Reply.internal, message)
+    if (ordinal >= this.#replayed) this.#journal.applied(ordinal, 0)
+    if (kind === Inbound.pull) {
+      const { ints } = this.views
+      const lag = ints[(start >> 2) + Pull.lag] as number
+      this.notices.send({ op: 'setAside', lag })
+    } else {
+      this.#control.setAside(start, end, message)
+    }
+    return DONE
+  }
+
+  /** Makes the batch visible: positions of both rings together, by way of the journal. */
+  #publishBatch(records: number, tailBefore: number): boolean {
+    if (this.#isBlocked) this.#roomWhenBlocked = this.out.room()
+    if (records === 0) {
+      // Nothing was taken from the inbound ring, so there is nothing to keep together.
+      if (this.out.tail === tailBefore) return false
+      this.out.publish()
+      return true
+    }
+    this.#journal.commitBatch(this.out.tail, this.#in.position)
+    this.out.publish()
+    this.#in.release()
+    this.#journal.batchDone()
+    this.#replayed = 0
+    this.counters.add('batches')
+    this.counters.add('recordsProcessed', records)
+    this.counters.add('messagesStored', this.#stored)
+    this.counters.add('bytesStored', this.#storedBytes)
+    this.#stored = 0
+    this.#storedBytes = 0
+    return true
+  }
+
+  /** After a predecessor: the gateway hears how far each topic got, and pulls what it missed. */
+  #announce(): boolean {
+    while (this.#announcements.length > 0) {
+      if (!this.hasRoom) {
+        this.#isBlocked = true
+        return false
+      }
+      const topic = this.#announcements.pop() as Topic
+      for (const format of FORMATS) if (topic.isAttached(format)) this.attach(topic, format)
+    }
+    return true
+  }
+
+  #sendAttach(topic: Topic, format: Format): void {
+    this.notices.send({
+      op: 'attach',
+      topicId: topic.id,
+      topic: topic.name,
+      epoch: topic.epoch,
+      format,
+      lastSeq: topic.log.lastSeq,
+      patternIds: topic.patterns.filter((pattern) => pattern.format === format).map(({ id }) => id),
+    })
+  }
+
+  /** Finds everything that a predecessor left in shared memory. On fresh memory there is nothing. */
+  #takeOver(): void {
+    const slots = this.directory.scan()
+    for (const slot of slots) {
+      for (const { address, bytes } of this.directory.blocks(slot)) {
+        this.#memory.blocks.reserve(address, bytes)
+      }
+    }
+    const append = this.#journal.pendingAppend()
+    const found = slots.map((slot) => {
+      const log = new TopicLog(this.#memory, slot, this.options.retention)
+      if (append?.slot === slot) {
+        log.commit(append.tail, append.padStart, append.lastSeq, append.timeMs)
+      }
+      const name = this.directory.name(slot)
+      const hash = hashTopic(name, 0, name.length)
+      const id = this.directory.topicId(slot)
+      return new Topic(slot, id, name, hash, this.directory.epoch(slot), log)
+    })
+    this.#journal.appendDone()
+    found.sort((a, b) => a.id - b.id)
+    for (const topic of found) {
+      topic.plainFormats = this.directory.plainFormats(topic.slot)
+      this.#addTopic(topic)
+      topic.attached = topic.wantedFormats()
+      if (topic.attached !== 0) this.#announcements.push(topic)
+    }
+    setTopicCount(this.#common, this.number, this.topics.size)
+  }
+
+  #addTopic(topic: Topic): void {
+    topic.patterns.push(...this.patterns.match(topic.name))
+    this.topics.add(topic)
+    setTopicCount(this.#common, this.number, this.topics.size)
+  }
+
+  /** What growth must leave free, so that every topic that may still come finds its first blocks. */
+  #growthReserve(): number {
+    const toCome = this.options.maxTopics - this.topics.size
+    const perTopic = DATA_BYTES_MIN + INDEX_SLOTS_MIN * 4
+    return Math.min(toCome * perTopic, this.#memory.blocks.totalBytes / 4)
+  }
+}

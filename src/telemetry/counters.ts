@@ -1,0 +1,69 @@
+/**
+ * Counters in shared memory: one block of float64 per thread, one writer each, read by anybody.
+ * Runs on: every thread. Owns: its own block only.
+ *
+ * Plain stores and loads: a reader may be one update behind, never torn (a float64 that is aligned
+ * is one store on every machine Node runs on). RUNBOOK-style documents quote these names; a test
+ * compares them.
+ */
+export const GATEWAY_COUNTERS = {
+  connectionsOpened: 'WebSocket connections accepted',
+  connectionsClosed: 'WebSocket connections ended, for whatever reason',
+  connectionsRefused: 'upgrades refused: over `MAX_CONNECTIONS`, wrong origin, unknown subprotocol',
+  framesReceived: 'WebSocket frames received from clients',
+  framesMalformed: 'frames answered with `BAD_REQUEST` because they could not be parsed',
+  publishesRefused: 'publish requests refused, for whatever reason; nothing of them was stored',
+  publishesHeld: 'times a full ring held the front thread',
+  framesSent: 'WebSocket frames handed to sockets',
+  bytesSent: 'bytes of those frames',
+  messagesDelivered: 'entries handed to sockets, once per subscription',
+  subscriptionsLagged: 'times a LIVE subscription turned PULLING because its socket was full',
+  gaps: '`GAP` notices sent',
+  messagesDropped: 'entries that a `GAP` notice said were lost to a subscriber',
+  slowConsumersClosed: 'connections closed with 4008',
+  heartbeatsMissed: 'connections closed because no sign of life came',
+  shardRestarts: 'times a dead shard was replaced',
+} as const
+
+export const SHARD_COUNTERS = {
+  messagesStored: 'entries appended to topic logs',
+  bytesStored: 'bytes of those entries',
+  batches: 'turns of the duty cycle that did work',
+  recordsProcessed: 'inbound records processed',
+  recordsSetAside: 'inbound records that killed the shard twice and were refused',
+  publishesRefused: 'publish requests refused by the shard; nothing of them was stored',
+  messagesReplayed: 'entries read again for subscribers that pull',
+  topicsCreated: 'topics created',
+  topicsDeleted: 'topics deleted',
+} as const
+
+export type GatewayCounter = keyof typeof GATEWAY_COUNTERS
+export type ShardCounter = keyof typeof SHARD_COUNTERS
+
+/** Bytes of one thread's block; a multiple of a cache line, so that no two threads share one. */
+export const COUNTER_BLOCK_BYTES = 256
+
+export class Counters<Name extends string> {
+  readonly #values: Float64Array
+  readonly #indexes: ReadonlyMap<Name, number>
+
+  constructor(memory: SharedArrayBuffer, byteOffset: number, names: Record<Name, string>) {
+    this.#values = new Float64Array(memory, byteOffset, COUNTER_BLOCK_BYTES / 8)
+    this.#indexes = new Map((Object.keys(names) as Name[]).map((name, index) => [name, index]))
+  }
+
+  /** Adds to a counter. Only the thread that owns the block may. */
+  add(name: Name, amount = 1): void {
+    const index = this.#indexes.get(name) as number
+    this.#values[index] = (this.#values[index] as number) + amount
+  }
+
+  get(name: Name): number {
+    return this.#values[this.#indexes.get(name) as number] as number
+  }
+
+  snapshot(): Record<Name, number> {
+    const entries = [...this.#indexes].map(([name, index]) => [name, this.#values[index] as number])
+    return Object.fromEntries(entries) as Record<Name, number>
+  }
+}
