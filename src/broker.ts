@@ -27,6 +27,7 @@ import { shardWorkerFile } from './worker-file.js'
 /** Of the time that a shutdown has, this much goes to what clients are still owed. */
 const DRAIN_SHARE = 0.7
 const POLL_MS = 5
+const QUIET_POLLS = 4
 /** Between the last bytes to a socket and the end of it: a reset would lose them. */
 const LINGER_MS = 100
 
@@ -135,7 +136,12 @@ export class Broker {
     this.gateway.isDraining = true
     this.#listener.stopListening()
     const isOwed = () => !this.gateway.isDrained || this.gateway.bufferedBytes > 0
-    while (isOwed() && left() > drainUntil) await sleep(POLL_MS)
+    // Between two rings a record is in neither: only what stays empty for a while is empty.
+    let quietPolls = 0
+    while (quietPolls < QUIET_POLLS && left() > drainUntil) {
+      quietPolls = isOwed() ? 0 : quietPolls + 1
+      await sleep(POLL_MS)
+    }
     if (isOwed()) this.#logger.warn('shutting down with clients that have not taken everything')
     this.#heartbeat.stop()
     const connections = this.gateway.sessions.size
@@ -171,6 +177,7 @@ function shardOptions(config: Config): ShardOptions {
 function setDown(gateway: Gateway, shard: number, isDown: boolean): void {
   const link = gateway.links[shard]
   if (link !== undefined) link.isDown = isDown
+  gateway.wake()
 }
 
 function sleep(ms: number): Promise<void> {

@@ -25,8 +25,9 @@ export class EventFrames {
   readonly #feed: Feed
   #plain: Uint8Array[] | undefined
   #plainBatch: Uint8Array[] | undefined
-  readonly #ofGroups = new Map<PatternGroup, Uint8Array[]>()
-  readonly #batchOfGroups = new Map<PatternGroup, Uint8Array[]>()
+  /** Made when a pattern wants them; most topics have none. */
+  #ofGroups: Map<PatternGroup, Uint8Array[]> | undefined
+  #batchOfGroups: Map<PatternGroup, Uint8Array[]> | undefined
 
   constructor(views: SharedViews, start: number, end: number, feed: Feed) {
     const { ints, floats } = views
@@ -46,14 +47,17 @@ export class EventFrames {
   of(subscription: Subscription): readonly Uint8Array[] {
     const { group, batch } = subscription
     if (this.#feed.format === MSGPACK) {
-      if (group !== undefined)
-        return this.#cached(this.#ofGroups, group, () => this.#msgpack(group))
+      if (group !== undefined) {
+        this.#ofGroups ??= new Map()
+        return cached(this.#ofGroups, group, () => this.#msgpack(group))
+      }
       this.#plain ??= [this.#slice(Events.frameStart)]
       return this.#plain
     }
     if (batch) {
       if (group !== undefined) {
-        return this.#cached(this.#batchOfGroups, group, () => this.#jsonBatch(group))
+        this.#batchOfGroups ??= new Map()
+        return cached(this.#batchOfGroups, group, () => this.#jsonBatch(group))
       }
       this.#plainBatch ??= this.#jsonBatch(undefined)
       return this.#plainBatch
@@ -61,7 +65,8 @@ export class EventFrames {
     this.#plain ??= this.#jsonEvents()
     const plain = this.#plain
     if (group === undefined) return plain
-    return this.#cached(this.#ofGroups, group, () => {
+    this.#ofGroups ??= new Map()
+    return cached(this.#ofGroups, group, () => {
       const head = Buffer.from(`{"type":"event","subscription":${group.jsonText},`)
       return plain.map((event) => Buffer.concat([head, event.subarray(JSON_HEAD.length)]))
     })
@@ -95,17 +100,17 @@ export class EventFrames {
     const from = this.#start + (this.#views.ints[(this.#start >> 2) + field] as number)
     return this.#views.bytes.subarray(from, this.#end)
   }
+}
 
-  #cached(
-    cache: Map<PatternGroup, Uint8Array[]>,
-    group: PatternGroup,
-    make: () => Uint8Array[],
-  ): Uint8Array[] {
-    let frames = cache.get(group)
-    if (frames === undefined) {
-      frames = make()
-      cache.set(group, frames)
-    }
-    return frames
+function cached(
+  cache: Map<PatternGroup, Uint8Array[]>,
+  group: PatternGroup,
+  make: () => Uint8Array[],
+): Uint8Array[] {
+  let frames = cache.get(group)
+  if (frames === undefined) {
+    frames = make()
+    cache.set(group, frames)
   }
+  return frames
 }

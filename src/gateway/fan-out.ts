@@ -91,7 +91,7 @@ export class FanOut {
   }
 
   /** EVENTS of a topic will follow. After a shard's death: how far the log had got meanwhile. */
-  onAttach(shard: number, notice: AttachNotice): void {
+  onAttach(shard: number, notice: AttachNotice): Feed {
     const { topicId, topic, epoch, format, lastSeq, patternIds } = notice
     let feed = this.feed(shard, topicId, format)
     if (feed === undefined) {
@@ -105,6 +105,7 @@ export class FanOut {
       const group = this.groups.get(id)
       if (group !== undefined) this.linkGroup(feed, group)
     }
+    return feed
   }
 
   linkGroup(feed: Feed, group: PatternGroup): void {

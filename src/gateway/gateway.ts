@@ -35,6 +35,8 @@ const MALFORMED_MAX = 10
 const TURN_BYTES_MAX = 1024 * 1024
 /** How soon a request that found no room in a ring is tried again. */
 const RETRY_MS = 5
+/** How late a wake-up that got lost is noticed at worst. */
+const TICK_MS = 1000
 /** Names kept beyond the topics that can exist. */
 const NAMES_MARGIN = 1000
 /** Reconnecting clients come back one after the other, but not later than this. */
@@ -71,10 +73,17 @@ export class Gateway {
   readonly #bell: Doorbell
   readonly #logger: Logger
   readonly #reader: MsgpackFrameReader
-  readonly #unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true })
+  /** 64-bit integers as numbers: other languages' encoders use them for every seq. */
+  readonly #unpackr = new Unpackr({
+    useRecords: false,
+    mapsAsObjects: true,
+    int64AsType: 'number',
+  })
   #lastSessionId = 0
   #isStopped = false
   #retry: NodeJS.Timeout | undefined
+  #tick: NodeJS.Timeout | undefined
+  #turns = 0
 
   constructor(
     memories: readonly ShardMemory[],
@@ -108,12 +117,23 @@ export class Gateway {
   /** Begins to move what the shards produce. */
   start(): void {
     this.#turn()
+    this.#tick = setInterval(() => this.wake(), TICK_MS)
+    this.#tick.unref()
+  }
+
+  /**
+   * Looks at the rings now. A shard that dies between waking us and having woken us leaves the bell
+   * silent for ever, so its death, and now and then the clock, make us look.
+   */
+  wake(): void {
+    if (this.links.some(({ out }) => !out.isEmpty())) this.#turn()
   }
 
   /** Ends the turns; what the shards produce after this stays in the rings. */
   stop(): void {
     this.#isStopped = true
     clearTimeout(this.#retry)
+    clearInterval(this.#tick)
   }
 
   get isFull(): boolean {
@@ -127,6 +147,7 @@ export class Gateway {
     const session = new Session(this.#lastSessionId, socket, format)
     this.sessions.set(session.id, session)
     this.counters.add('connectionsOpened')
+    this.#logger.debug({ session: session.id, format }, 'connection opened')
     return session
   }
 
@@ -135,6 +156,7 @@ export class Gateway {
     this.sessions.delete(session.id)
     this.subscribing.endAll(session)
     this.counters.add('connectionsClosed')
+    this.#logger.debug({ session: session.id }, 'connection closed')
     this.#retryIfNeeded()
   }
 
@@ -212,10 +234,12 @@ export class Gateway {
         this.#onMalformed(session, requestId, read.problem)
       } else {
         session.malformedInRow = 0
-        this.#guarded(session, requestId, read.op === Op.publish, () => {
+        try {
           if (!isFrame) throw new Refusal(read.reply, read.problem)
           this.#onOp(session, frame, requestId)
-        })
+        } catch (error) {
+          this.#onFailure(session, requestId, read.op === Op.publish, error)
+        }
       }
       at = read.next
     } while (at < frame.length && session.isOpen)
@@ -241,10 +265,21 @@ export class Gateway {
     }
     this.#refuseWhileDraining()
     const options = frame.slice(read.optionsStart, read.optionsStart + read.optionsLength)
-    const fields: unknown = read.optionsLength === 0 ? {} : this.#unpackr.unpack(options)
-    if (!isRecord(fields)) throw new Refusal(Reply.badRequest, 'options must be a map or nil')
+    const fields = this.#unpackOptions(options)
     // The frame's bytes are gone when the shard answers.
     this.subscribing.subscribe(session, text.toString(), fields, requestId?.slice())
+  }
+
+  #unpackOptions(bytes: Uint8Array): Readonly<Record<string, unknown>> {
+    if (bytes.length === 0) return {}
+    let fields: unknown
+    try {
+      fields = this.#unpackr.unpack(bytes)
+    } catch {
+      throw new Refusal(Reply.badRequest, 'options must be MessagePack without extensions')
+    }
+    if (!isRecord(fields)) throw new Refusal(Reply.badRequest, 'options must be a map or nil')
+    return fields
   }
 
   #onJson(session: Session, text: Buffer): void {
@@ -258,14 +293,14 @@ export class Gateway {
     }
     session.malformedInRow = 0
     let requestId: Buffer | undefined
-    const isPublish = frame['type'] === 'publish' || frame['type'] === 'publish_batch'
-    this.#guarded(session, undefined, false, () => {
+    try {
       const id = requestIdOf(frame)
       requestId = id === undefined ? undefined : Buffer.from(id)
-      this.#guarded(session, requestId, isPublish, () => {
-        this.#onJsonRequest(session, jsonRequest(frame, text, this.options), requestId)
-      })
-    })
+      this.#onJsonRequest(session, jsonRequest(frame, text, this.options), requestId)
+    } catch (error) {
+      const { type } = frame
+      this.#onFailure(session, requestId, type === 'publish' || type === 'publish_batch', error)
+    }
   }
 
   #onJsonRequest(session: Session, request: JsonRequest, requestId: RequestId): void {
@@ -285,19 +320,16 @@ export class Gateway {
     }
   }
 
-  /** Runs one request; what it refuses, or breaks on, is told to the client and disturbs nobody else. */
-  #guarded(session: Session, requestId: RequestId, isPublish: boolean, request: () => void): void {
-    try {
-      request()
-    } catch (error) {
-      if (isPublish) this.counters.add('publishesRefused')
-      if (error instanceof Refusal) {
-        this.#refuse(session, requestId, error.reply, error.message)
-        return
-      }
-      this.#logger.error({ err: error, session: session.id }, 'request failed')
-      this.#refuse(session, requestId, Reply.internal, 'the broker failed on this request')
+  /** What a request was refused for, or broke on, is told to the client and disturbs nobody else. */
+  #onFailure(session: Session, requestId: RequestId, isPublish: boolean, error: unknown): void {
+    if (isPublish) this.counters.add('publishesRefused')
+    if (error instanceof Refusal) {
+      this.#refuse(session, requestId, error.reply, error.message)
+      return
     }
+    const request = requestIdText(requestId)
+    this.#logger.error({ err: error, session: session.id, request }, 'request failed')
+    this.#refuse(session, requestId, Reply.internal, 'the broker failed on this request')
   }
 
   #admitPublish(session: Session, problem: string | undefined, wantsAck: boolean): void {
@@ -323,6 +355,10 @@ export class Gateway {
   }
 
   #refuse(session: Session, requestId: RequestId, reply: ReplyCode, message: string): void {
+    if (this.#logger.isLevelEnabled('debug')) {
+      const request = requestIdText(requestId)
+      this.#logger.debug({ session: session.id, request, code: reply.code, message }, 'refused')
+    }
     const frame = errorFrame(session.format, requestId, reply, message, Date.now())
     this.#outbox.queue(session, frame)
   }
@@ -330,18 +366,18 @@ export class Gateway {
   /** One turn: moves what is there, then sleeps on the bell or lets the sockets have their turn. */
   #turn(): void {
     if (this.#isStopped) return
-    const isMore = this.#moveAll()
-    if (isMore) {
-      setImmediate(() => this.#turn())
+    const turn = ++this.#turns
+    const again = () => {
+      // Unless somebody else has had a turn since: then the one who comes after that one sees to it.
+      if (turn === this.#turns) this.#turn()
+    }
+    if (this.#moveAll()) {
+      setImmediate(again)
       return
     }
     const rung = this.#bell.park(IDLE, () => this.links.some(({ out }) => !out.isEmpty()))
-    if (rung === undefined) setImmediate(() => this.#turn())
-    else
-      rung.then(
-        () => this.#turn(),
-        (error) => this.#logger.fatal({ err: error }, 'turn failed'),
-      )
+    if (rung === undefined) setImmediate(again)
+    else rung.then(again, (error: unknown) => this.#logger.fatal({ err: error }, 'turn failed'))
   }
 
   /** Moves up to TURN_BYTES_MAX from every shard. True when a ring still holds something. */
@@ -414,7 +450,7 @@ export class Gateway {
     const notice = link.readNotice()
     switch (notice.op) {
       case 'attach':
-        this.fanOut.onAttach(link.number, notice)
+        this.subscribing.onAttached(this.fanOut.onAttach(link.number, notice))
         return
       case 'topicDeleted':
         this.subscribing.onTopicDeleted(link.number, notice)
@@ -439,4 +475,9 @@ export class Gateway {
       this.#retryIfNeeded()
     }, RETRY_MS)
   }
+}
+
+/** A request id for the log. In MessagePack it may be a number; then its bytes say little, but something. */
+function requestIdText(requestId: RequestId): string | undefined {
+  return requestId === undefined ? undefined : Buffer.from(requestId).toString()
 }

@@ -44,8 +44,14 @@ type TokenlessRequest = ControlRequest extends infer Request
     : never
   : never
 
+/** What a shard says of a topic; topic_id is for us alone. */
+interface TopicInfo {
+  readonly topic_id: number
+  readonly [field: string]: unknown
+}
+
 interface Target {
-  readonly topic: string | undefined
+  readonly topic: string
   readonly isMessages: boolean
 }
 
@@ -86,7 +92,7 @@ export class HttpDoor {
     }
     const target = targetOf(path)
     if (target === undefined) return respond(unknownPath(path))
-    const topic = this.#gateway.names.byName(target.topic as string)
+    const topic = this.#gateway.names.byName(target.topic)
     if (target.isMessages) {
       if (method === 'GET') return this.#history(topic.name, request.query, respond)
       if (method === 'POST') return this.#publish(topic.name, request.body, respond)
@@ -197,7 +203,7 @@ export class HttpDoor {
     const { shard } = names.byName(name)
     this.#ask(shard, { op: 'info', topic: name }, (answer) => {
       if (answer.status !== 200) return respond(answer)
-      const { topic_id: topicId, ...info } = JSON.parse(answer.body.toString())
+      const { topic_id: topicId, ...info } = JSON.parse(answer.body.toString()) as TopicInfo
       const feeds = fanOut.feedsOfTopic(shard, topicId)
       const subscriptions = feeds.flatMap((feed) =>
         [...feed.plain, ...[...feed.groups].flatMap(({ members }) => [...members])].map(
@@ -226,28 +232,32 @@ export class HttpDoor {
     const { links, fanOut } = this.#gateway
     const found: (TopicSummary & { subscribers: number })[] = []
     let waiting = links.length
-    const ask = (link: ShardLink, after: number) => {
+    const askAll = (link: ShardLink) => {
       const { requests } = this.#gateway
       const token = requests.add({
         notice: (notice) => {
-          requests.delete(token)
-          if (notice.op !== 'page') return
-          for (const topic of notice.topics) {
-            const feeds = fanOut.feedsOfTopic(link.number, topic.topicId)
-            const subscribers = feeds.reduce((count, feed) => count + feed.subscribers, 0)
-            found.push({ ...topic, subscribers })
+          if (notice.op === 'page') {
+            for (const topic of notice.topics) {
+              const feeds = fanOut.feedsOfTopic(link.number, topic.topicId)
+              const subscribers = feeds.reduce((count, feed) => count + feed.subscribers, 0)
+              found.push({ ...topic, subscribers })
+            }
+            if (notice.next !== null) {
+              link.send({ op: 'list', token, after: notice.next })
+              return
+            }
           }
-          if (notice.next !== null) ask(link, notice.next)
-          else if (--waiting === 0) done(found)
+          requests.delete(token)
+          if (--waiting === 0) done(found)
         },
       })
-      link.send({ op: 'list', token, after })
+      link.send({ op: 'list', token, after: 0 })
     }
     if (links.some((link) => link.isDown)) {
       const refused = new Refusal(Reply.overloaded, 'a worker is being replaced, try again')
       return respond(refusal(refused))
     }
-    for (const link of links) ask(link, 0)
+    for (const link of links) askAll(link)
   }
 
   #ask(shard: number, request: TokenlessRequest, respond: Respond): void {

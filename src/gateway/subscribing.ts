@@ -117,6 +117,11 @@ export class Subscribing {
     }
   }
 
+  /** A feed that the shard attached, perhaps for somebody who has left meanwhile. */
+  onAttached(feed: Feed): void {
+    if (!feed.isWanted) this.#releaseFeed(feed)
+  }
+
   /** The topic is gone: tells whoever subscribed; plain subscriptions end. */
   onTopicDeleted(shard: number, { topicId, topic }: NoticeOf<'topicDeleted'>): void {
     for (const feed of this.#fanOut.feedsOfTopic(shard, topicId)) {
