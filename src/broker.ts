@@ -33,7 +33,8 @@ const LINGER_MS = 100
 
 export interface BrokerOptions {
   readonly config: Config
-  readonly logger: Logger
+  /** A logger for each component. */
+  readonly loggerFor: (component: string) => Logger
   /** The broker cannot go on; stop() is still to be called. */
   readonly onFatal: (error: Error) => void
   /** Another entry point for the worker threads; for tests. */
@@ -56,7 +57,7 @@ export class Broker {
     supervisor: Supervisor,
     listener: Listener,
     heartbeat: Heartbeat,
-    { config, logger }: BrokerOptions,
+    { config, loggerFor }: BrokerOptions,
   ) {
     this.port = port
     this.gateway = gateway
@@ -64,12 +65,12 @@ export class Broker {
     this.#listener = listener
     this.#heartbeat = heartbeat
     this.#config = config
-    this.#logger = logger
+    this.#logger = loggerFor('broker')
   }
 
   /** Starts the threads, then listens. Rejects when either cannot be done; then nothing is left running. */
   static async start(options: BrokerOptions): Promise<Broker> {
-    const { config, logger, onFatal } = options
+    const { config, loggerFor, onFatal } = options
     const uws = await loadUws()
     const memories = allocateSharedMemory(memoryPlan(config))
     const { common } = memories[0] as ShardMemory
@@ -77,7 +78,7 @@ export class Broker {
     const bell = new Doorbell(new Int32Array(common), GATEWAY_BELL)
     const maxBatchMessages = Math.min(config.maxBatchMessages, config.topicHistorySize)
     const gatewayOptions = { ...config, maxBatchMessages }
-    const gatewayLogger = logger.child({ component: 'gateway' })
+    const gatewayLogger = loggerFor('gateway')
     const gateway = new Gateway(memories, gatewayOptions, bell, counters, gatewayLogger)
     const door = new HttpDoor(gateway, {
       startedAtMs: Date.now(),
@@ -91,7 +92,7 @@ export class Broker {
       ...config,
       task: { options: shardOptions(config), logLevel: config.logLevel },
       workerFile: options.workerFile ?? shardWorkerFile(),
-      logger: logger.child({ component: 'supervisor' }),
+      logger: loggerFor('supervisor'),
       onDown: (shard) => setDown(gateway, shard, true),
       onUp: (shard) => {
         setDown(gateway, shard, false)

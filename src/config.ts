@@ -18,8 +18,8 @@ import {
   type Value,
   type ValueOf,
 } from './option-values.js'
+import { WORKERS_MAX } from './shared-memory.js'
 
-const WORKERS_MAX = 64
 const LOG_MEMORY_DEFAULT = 256 * MiB
 /**
  * A shard's logs lie in one buffer with its rings and directory, at int32 offsets. With rings, topics and
@@ -217,8 +217,8 @@ const subscribers = {
     kind: 'integer',
     default: 1000,
     min: 0,
-    max: 100_000,
-    doc: 'Different patterns subscribed at once, in the whole broker. Beyond: LIMIT_EXCEEDED. 0 turns patterns off.',
+    max: 5000,
+    doc: 'Different patterns subscribed at once, in the whole broker; one that is wanted in JSON and in MessagePack counts twice. Beyond: LIMIT_EXCEEDED. 0 turns patterns off.',
   },
   heartbeatIntervalMs: {
     env: 'HEARTBEAT_INTERVAL_MS',
@@ -291,10 +291,10 @@ const publishing = {
   publishWaitMs: {
     env: 'PUBLISH_WAIT_MS',
     kind: 'duration',
-    default: 50,
+    default: 500,
     min: 0,
     max: 10_000,
-    doc: 'How long a full ring may hold back the gateway, and with it every socket, before a publish is refused with OVERLOADED. 0 refuses at once.',
+    doc: 'How long a full ring may hold back the gateway, and with it every socket, before a publish is refused with OVERLOADED. A ring whose shard has not moved since is not waited for again. 0 refuses at once.',
   },
 } as const satisfies Table
 

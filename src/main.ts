@@ -63,10 +63,12 @@ async function run({ config, overrides }: Loaded, logger: Logger): Promise<void>
     process.exit(EXIT_FAILED)
   }
   try {
-    broker = await Broker.start({ config, logger, onFatal: fail })
+    const loggerFor = (component: string) => createLogger(config.logLevel, component)
+    broker = await Broker.start({ config, loggerFor, onFatal: fail })
   } catch (error) {
-    const reason = error instanceof Error ? error : new Error(String(error))
-    logger.fatal({ err: reason }, reason.message)
+    // What keeps a broker from starting is told in one sentence; the stack is for those who ask.
+    logger.fatal(error instanceof Error ? error.message : String(error))
+    logger.debug({ err: error }, 'the broker did not start')
     process.exit(EXIT_FAILED)
   }
   process.on('uncaughtException', fail)

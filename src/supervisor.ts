@@ -22,8 +22,12 @@ import {
 } from './shared-memory.js'
 import { Counters, SHARD_COUNTERS, type ShardCounter } from './telemetry/counters.js'
 
+/** Bound on the start of all threads: a machine that is busy starts them slowly. */
+const START_TIMEOUT_MS = 30_000
 /** How often a replacement is looked for, and how often a stuck shard. */
 const WATCH_MS = 20
+/** How often a thread is asked for in place of one that died before it was up. */
+const CALL_THREAD_MS = 200
 /** Deaths in a row between which a shard did no work at all. */
 const DEATHS_WITHOUT_WORK_MAX = 10
 
@@ -63,6 +67,7 @@ export class Supervisor {
   readonly #common: Int32Array
   #watch: NodeJS.Timeout | undefined
   #isStopping = false
+  #calledAtMs = 0
 
   constructor(memories: readonly ShardMemory[], options: SupervisorOptions) {
     this.#options = options
@@ -98,7 +103,7 @@ export class Supervisor {
   async start(): Promise<void> {
     for (const charge of this.#charges) this.#run(charge)
     this.#watch = setInterval(() => this.#look(), WATCH_MS)
-    const deadline = Date.now() + this.#options.shardRestartTimeoutMs
+    const deadline = Date.now() + START_TIMEOUT_MS
     while (this.#charges.some((charge) => beatOf(charge) === 0)) {
       if (Date.now() > deadline) throw new Error('the workers did not start')
       await new Promise((resolve) => setTimeout(resolve, 5))
@@ -142,7 +147,8 @@ export class Supervisor {
     const batches = charge.counters.get('batches')
     charge.deathsWithoutWork = batches === charge.batchesAtDeath ? charge.deathsWithoutWork + 1 : 1
     charge.batchesAtDeath = batches
-    charge.downAt ??= { beat: beatOf(charge), sinceMs: Date.now() }
+    // It may have come back and died again unseen: only a beat from here on is another return.
+    charge.downAt = { beat: beatOf(charge), sinceMs: charge.downAt?.sinceMs ?? Date.now() }
     onDown(shard)
     if (charge.deathsWithoutWork >= DEATHS_WITHOUT_WORK_MAX) {
       const deaths = `${charge.deathsWithoutWork} times without doing any work`
@@ -154,10 +160,25 @@ export class Supervisor {
 
   #look(): void {
     const now = Date.now()
+    this.#callMissingThread(now)
     for (const charge of this.#charges) {
       if (charge.downAt === undefined) this.#lookForStall(charge, now)
       else this.#lookForReturn(charge, charge.downAt, now)
     }
+  }
+
+  /**
+   * piscina makes no thread in place of one that died before it was up, and leaves the task waiting;
+   * but it makes one for a task that comes. So one comes, and is taken back.
+   */
+  #callMissingThread(now: number): void {
+    const { queueSize, threads } = this.#pool
+    if (queueSize === 0 || threads.length === this.#charges.length) return
+    if (now - this.#calledAtMs < CALL_THREAD_MS) return
+    this.#calledAtMs = now
+    const call = new AbortController()
+    this.#pool.run(undefined, { signal: call.signal }).catch(() => {})
+    call.abort()
   }
 
   #lookForReturn(charge: Charge, downAt: NonNullable<Charge['downAt']>, now: number): void {
@@ -177,7 +198,8 @@ export class Supervisor {
   /** A thread that has records to read and does not turn is stuck; its death makes it a replacement. */
   #lookForStall(charge: Charge, now: number): void {
     const beat = beatOf(charge)
-    if (beat !== charge.lastBeat || charge.inbound.isEmpty()) {
+    const isAsleep = new Doorbell(charge.ints, SHARD_BELL).isParked // For want of outbound room.
+    if (beat !== charge.lastBeat || charge.inbound.isEmpty() || isAsleep) {
       charge.lastBeat = beat
       charge.lastMoveMs = now
       return

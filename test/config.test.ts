@@ -58,7 +58,7 @@ describe('defaults', () => {
       maxFrameBytes: MiB,
       maxBatchMessages: 4096,
       maxInFlightPublishes: 10_000,
-      publishWaitMs: 50,
+      publishWaitMs: 500,
     })
     expect(warnings).toEqual([])
     expect(overrides).toEqual([])

@@ -94,6 +94,7 @@ export class FanOut {
   onAttach(shard: number, notice: AttachNotice): Feed {
     const { topicId, topic, epoch, format, lastSeq, patternIds } = notice
     let feed = this.feed(shard, topicId, format)
+    const isNew = feed === undefined
     if (feed === undefined) {
       feed = new Feed(shard, topicId, topic, epoch, format, lastSeq)
       this.#feedsOf(shard).set(topicId * 2 + format, feed)
@@ -105,6 +106,9 @@ export class FanOut {
       const group = this.groups.get(id)
       if (group !== undefined) this.linkGroup(feed, group)
     }
+    // Patterns hear of a topic when it is made. If its shard died before it could tell, it may hold
+    // entries by now, and all of them are new.
+    if (isNew && lastSeq > 0) this.#lagMembers(feed, 1)
     return feed
   }
 
@@ -165,8 +169,14 @@ export class FanOut {
     feed.lags.add(lag)
     subscription.lags ??= new Map()
     subscription.lags.set(feed, lag)
-    subscription.session.lags ??= []
-    subscription.session.lags.push(lag)
+    if (subscription.isAcked) this.#schedule(lag)
+  }
+
+  /** The client knows that it is subscribed: what has waited for that may be pulled. */
+  onAcked(subscription: Subscription): void {
+    subscription.isAcked = true
+    for (const lag of subscription.lags?.values() ?? []) this.#schedule(lag)
+    this.pump(subscription.session)
   }
 
   endLags(subscription: Subscription): void {
@@ -258,6 +268,7 @@ export class FanOut {
 
   /** Ends a connection that cannot keep up, with the reason. */
   closeSlow(session: Session, topic: string, behind: number): void {
+    if (!session.isOpen) return
     this.#counters.add('slowConsumersClosed')
     const message = `topic ${JSON.stringify(topic)}: ${behind} messages behind`
     const frame = errorFrame(session.format, undefined, Reply.slowConsumer, message, Date.now())
@@ -268,6 +279,10 @@ export class FanOut {
   #deliver(subscription: Subscription, feed: Feed, frames: EventFrames): boolean {
     if (subscription.lags?.has(feed)) return false
     const { session } = subscription
+    if (!subscription.isAcked) {
+      this.addLag(subscription, feed, frames.firstSeq, false)
+      return false
+    }
     if (session.isCongested) {
       this.#counters.add('subscriptionsLagged')
       this.addLag(subscription, feed, frames.firstSeq, true)
@@ -279,14 +294,24 @@ export class FanOut {
 
   /** Everybody who is LIVE on the feed reads on from what comes next for them. */
   #lagEverybody(feed: Feed): void {
-    const members = [...feed.groups].flatMap((group) =>
-      [...group.members].filter(({ joined }) => joined?.[feed.shard] === 1),
-    )
-    for (const subscription of [...feed.plain, ...members]) {
-      if (subscription.lags?.has(feed)) continue
-      this.addLag(subscription, feed, feed.nextSeq, true)
-      this.pump(subscription.session)
+    for (const subscription of feed.plain) this.#lagBehind(subscription, feed, feed.nextSeq)
+    this.#lagMembers(feed, feed.nextSeq)
+  }
+
+  #lagMembers(feed: Feed, nextSeq: number): void {
+    for (const group of feed.groups) {
+      for (const subscription of group.members) {
+        if (subscription.joined?.[feed.shard] !== 1) continue
+        this.#lagBehind(subscription, feed, nextSeq)
+      }
     }
+  }
+
+  /** The delay is ours, so SUBSCRIBER_QUEUE_SIZE bounds only those who are slow themselves. */
+  #lagBehind(subscription: Subscription, feed: Feed, nextSeq: number): void {
+    if (subscription.lags?.has(feed)) return
+    this.addLag(subscription, feed, nextSeq, subscription.session.isCongested)
+    this.pump(subscription.session)
   }
 
   /** Closes those whose policy is to be closed rather than to lose entries. */
@@ -299,6 +324,12 @@ export class FanOut {
         this.closeSlow(session, feed.topic, behind)
       }
     }
+  }
+
+  #schedule(lag: Lag): void {
+    const { session } = lag.subscription
+    session.lags ??= []
+    session.lags.push(lag)
   }
 
   #endLag(lag: Lag): void {

@@ -16,7 +16,7 @@ import type { FrameLimits } from '../protocol/limits.js'
 import { MsgpackFrameReader, Op } from '../protocol/msgpack-frames.js'
 import { errorFrame, infoFrame, pongFrame, type RequestId } from '../protocol/server-frames.js'
 import { clientIdOf, isRecord } from '../protocol/subscribe-options.js'
-import { Acks, type Format, HttpReply, Outbound } from '../ring/record.js'
+import { Acks, type Format, HttpReply, Outbound, PUBLISH_BATCH } from '../ring/record.js'
 import { type Doorbell, IDLE } from '../ring/wakeup.js'
 import type { ShardMemory } from '../shared-memory.js'
 import type { Counters, GatewayCounter } from '../telemetry/counters.js'
@@ -204,8 +204,7 @@ export class Gateway {
 
   /** True when everything that was taken has been moved as far as the sockets would have it. */
   get isDrained(): boolean {
-    const areRingsEmpty = this.links.every((link) => link.in.isEmpty() && link.out.isEmpty())
-    return areRingsEmpty && this.fanOut.lagCount === 0
+    return this.links.every((link) => link.isDrained) && this.fanOut.lagCount === 0
   }
 
   /** Bytes that sockets have yet to take. */
@@ -258,16 +257,16 @@ export class Gateway {
       this.#outbox.queue(session, pongFrame(session.format, requestId, Date.now()))
       return
     }
-    const text = Buffer.from(frame.subarray(read.topicStart, read.topicStart + read.topicLength))
+    const text = this.names.textOf(frame, read.topicStart, read.topicLength)
     if (read.op === Op.unsubscribe) {
-      this.subscribing.unsubscribe(session, text.toString(), requestId?.slice())
+      this.subscribing.unsubscribe(session, text, requestId?.slice())
       return
     }
     this.#refuseWhileDraining()
     const options = frame.slice(read.optionsStart, read.optionsStart + read.optionsLength)
     const fields = this.#unpackOptions(options)
     // The frame's bytes are gone when the shard answers.
-    this.subscribing.subscribe(session, text.toString(), fields, requestId?.slice())
+    this.subscribing.subscribe(session, text, fields, requestId?.slice())
   }
 
   #unpackOptions(bytes: Uint8Array): Readonly<Record<string, unknown>> {
@@ -304,10 +303,11 @@ export class Gateway {
   }
 
   #onJsonRequest(session: Session, request: JsonRequest, requestId: RequestId): void {
-    if (request.type === 'publish') {
+    if ('messages' in request) {
       const topic = this.names.byName(request.topic)
       this.#admitPublish(session, topic.publishProblem, requestId !== undefined)
-      this.publishing.json(session.id, topic, request.messages, requestId, false)
+      const flags = request.type === 'publish_batch' ? PUBLISH_BATCH : 0
+      this.publishing.json(session.id, topic, request.messages, requestId, flags)
       if (requestId !== undefined) session.inFlight++
     } else if (request.type === 'ping') {
       this.#outbox.queue(session, pongFrame(session.format, requestId, Date.now()))

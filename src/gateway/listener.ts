@@ -21,8 +21,11 @@ import type {
   WebSocket,
 } from './uws.js'
 
-/** Far above our own high-water mark: beyond it uWebSockets.js drops even control frames. */
-const BACKPRESSURE_MARGIN_BYTES = 64 * 1024 * 1024
+/**
+ * Above the high-water mark, for what is not held back by it: acks, pongs, errors, the chunk that was
+ * on its way. A client that lets this much pile up is closed as a slow consumer.
+ */
+const BACKPRESSURE_MARGIN_BYTES = 8 * 1024 * 1024
 const PREFLIGHT_MAX_AGE_SEC = 600
 
 const SUBPROTOCOLS: Readonly<Record<string, Format>> = {
@@ -116,9 +119,12 @@ export class Listener {
   listen(): Promise<number> {
     const { host, port } = this.#options
     return new Promise((resolve, reject) => {
-      this.#app.listen(host, port, (socket) => {
+      // Otherwise a second broker at the same port would listen too and get some of the connections.
+      const options = this.#uws.LIBUS_LISTEN_EXCLUSIVE_PORT
+      this.#app.listen(host, port, options, (socket) => {
         if (socket === false) {
-          reject(new Error(`HOST=${host} PORT=${port}: cannot listen there, the address is in use`))
+          const why = 'the address is in use, or not one of this machine, or needs privileges'
+          reject(new Error(`HOST=${host} PORT=${port}: cannot listen there, ${why}`))
           return
         }
         this.#listenSocket = socket
@@ -182,7 +188,9 @@ export class Listener {
 
   #onHttp(response: HttpResponse, request: HttpRequest): void {
     const origin = request.getHeader('origin')
-    const method = request.getMethod().toUpperCase()
+    const asked = request.getMethod().toUpperCase()
+    const isHead = asked === 'HEAD'
+    const method = isHead ? 'GET' : asked
     const path = request.getUrl()
     const query = new URLSearchParams(request.getQuery())
     let isAborted = false
@@ -192,7 +200,7 @@ export class Listener {
     const respond = (answer: HttpAnswer) => {
       if (isAborted) return
       isAborted = true // Answered: uWebSockets.js forbids to touch the response again.
-      response.cork(() => this.#write(response, origin, answer))
+      response.cork(() => this.#write(response, origin, answer, isHead))
     }
     if (path === '/ws') {
       const error = new Refusal(Reply.badRequest, '/ws takes WebSocket connections')
@@ -233,7 +241,7 @@ export class Listener {
     })
   }
 
-  #write(response: HttpResponse, origin: string, answer: HttpAnswer): void {
+  #write(response: HttpResponse, origin: string, answer: HttpAnswer, isHead = false): void {
     response.writeStatus(STATUS_TEXT[answer.status] ?? String(answer.status))
     if (origin !== '' && this.#allows(origin)) {
       response.writeHeader('Access-Control-Allow-Origin', origin)
@@ -245,7 +253,13 @@ export class Listener {
     if (answer.allow !== undefined) response.writeHeader('Allow', answer.allow)
     if (answer.status === 503) response.writeHeader('Retry-After', '1')
     if (answer.status !== 204) response.writeHeader('Content-Type', 'application/json')
-    response.end(answer.body)
+    if (!isHead) {
+      response.end(answer.body)
+      return
+    }
+    // Not by endWithoutBody(length): that waits for a body to follow.
+    response.writeHeader('Content-Length', String(Buffer.byteLength(answer.body)))
+    response.endWithoutBody()
   }
 
   #allows(origin: string): boolean {

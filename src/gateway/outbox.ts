@@ -34,6 +34,9 @@ export class Outbox {
     session.outbox ??= []
     if (session.outbox.length === 0) this.#sessions.push(session)
     session.outbox.push(frame)
+    session.outboxBytes += frame.length
+    // Checked here too: one turn may hold more for one socket than it should ever buffer.
+    if (session.outboxBytes > this.#highWaterMarkBytes) session.isCongested = true
   }
 
   flush(): void {
@@ -47,10 +50,11 @@ export class Outbox {
       const outbox = session.outbox as Uint8Array[]
       if (session.isOpen) {
         frames += outbox.length
-        for (const frame of outbox) bytes += frame.length
+        bytes += session.outboxBytes
         this.#send(session, outbox)
       }
       outbox.length = 0
+      session.outboxBytes = 0
     }
     const sent = sessions.splice(0)
     this.#counters.add('framesSent', frames)
@@ -86,7 +90,7 @@ export class Outbox {
       // Far above the high-water mark, with acks and errors alone: this client does not read.
       this.#counters.add('slowConsumersClosed')
       socket.end(Close.slowConsumer.code, Close.slowConsumer.reason)
-    } else if (status === BUFFERED) {
+    } else if (status === BUFFERED || session.isCongested) {
       session.isCongested = socket.getBufferedAmount() > this.#highWaterMarkBytes
     }
   }

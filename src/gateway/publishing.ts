@@ -9,7 +9,7 @@
 import { Refusal, Reply } from '../errors.js'
 import { type JsonMessage, messagesBytes, writeMessages } from '../protocol/json-frames.js'
 import type { MsgpackFrameReader } from '../protocol/msgpack-frames.js'
-import { Inbound, PUBLISH_HTTP, PUBLISH_JSON, Publish } from '../ring/record.js'
+import { Inbound, PUBLISH_JSON, Publish } from '../ring/record.js'
 import { TOO_LARGE } from '../ring/spsc-ring.js'
 import type { Counters, GatewayCounter } from '../telemetry/counters.js'
 import type { ShardLink } from './shard-link.js'
@@ -68,13 +68,13 @@ export class Publishing {
     link.publish()
   }
 
-  /** A JSON publish of a session, or of an HTTP request when `isHttp`: then requester is its token. */
+  /** A JSON publish; `flags` are PUBLISH_BATCH and, when requester is the token of one, PUBLISH_HTTP. */
   json(
     requester: number,
     topic: TopicRef,
     messages: readonly JsonMessage[],
     requestId: Uint8Array | undefined,
-    isHttp: boolean,
+    flags: number,
   ): void {
     const link = this.#links[topic.shard] as ShardLink
     const requestLength = requestId?.length ?? 0
@@ -85,7 +85,7 @@ export class Publishing {
     const { ints, bytes } = link.views
     const field = start >> 2
     ints[field + Publish.requester] = requester
-    ints[field + Publish.flags] = isHttp ? PUBLISH_JSON | PUBLISH_HTTP : PUBLISH_JSON
+    ints[field + Publish.flags] = PUBLISH_JSON | flags
     ints[field + Publish.topicHash] = topic.hash
     ints[field + Publish.topicStart] = Publish.headerBytes
     ints[field + Publish.topicLength] = topic.bytes.length

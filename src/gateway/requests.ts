@@ -9,7 +9,7 @@ import type { ControlNotice } from '../ring/record.js'
 const REQUESTS_MAX = 65_536
 const TOKEN_MAX = 2 ** 31 - 1
 
-/** Who asked. `answer` gets notices with the token; `reply` the body of an HTTP answer. */
+/** Who asked: `notice` gets the answers that carry the token, `reply` the body of an HTTP answer. */
 export interface Requester {
   notice(notice: ControlNotice & { token: number }, shard: number): void
   reply?(status: number, body: Buffer): void
@@ -21,14 +21,18 @@ export class Requests {
 
   /** Throws Refusal (OVERLOADED) when too many wait already. */
   add(requester: Requester): number {
-    if (this.#byToken.size >= REQUESTS_MAX) {
-      throw new Refusal(Reply.overloaded, `${REQUESTS_MAX} requests wait for an answer already`)
-    }
+    this.reserve(1)
     do {
       this.#lastToken = this.#lastToken === TOKEN_MAX ? 1 : this.#lastToken + 1
     } while (this.#byToken.has(this.#lastToken))
     this.#byToken.set(this.#lastToken, requester)
     return this.#lastToken
+  }
+
+  /** Makes sure that `count` requests can be added. Throws as add() does. */
+  reserve(count: number): void {
+    if (this.#byToken.size + count <= REQUESTS_MAX) return
+    throw new Refusal(Reply.overloaded, `${REQUESTS_MAX} requests wait for an answer already`)
   }
 
   get(token: number): Requester | undefined {

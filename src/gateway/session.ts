@@ -2,7 +2,7 @@
  * One client's connection: what it speaks, what it subscribes to, what it is owed.
  * Runs on: the front thread. Owns: its subscriptions, and the frames of the current turn.
  */
-import { type Format, JSON_TEXT, MSGPACK } from '../ring/record.js'
+import { type Format, MSGPACK } from '../ring/record.js'
 import type { Lag, Subscription } from './subscription.js'
 
 /** What a session needs of a socket; a uWebSockets.js WebSocket is one. */
@@ -37,6 +37,7 @@ export class Session {
   pulling: Lag | undefined
   /** Frames of this turn, sent together at its end. */
   outbox: Uint8Array[] | undefined
+  outboxBytes = 0
 
   constructor(id: number, socket: Socket, format: Format) {
     this.id = id
@@ -46,9 +47,5 @@ export class Session {
 
   get isBinary(): boolean {
     return this.format === MSGPACK
-  }
-
-  get isJson(): boolean {
-    return this.format === JSON_TEXT
   }
 }

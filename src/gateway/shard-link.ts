@@ -1,8 +1,8 @@
 /**
  * The gateway's ends of one shard's two rings.
  * Runs on: the front thread. Owns: the producer of the inbound ring, the consumer of the outbound
- * ring, and control requests that must not be lost but found no room (bounded by what they speak
- * of: one per feed or pattern that nobody wants any more).
+ * ring, and control requests that must not be lost but found no room: one per feed or pattern that
+ * nobody wants any more, and those of clients who wait for an answer (bounded by REQUESTS_MAX).
  */
 import { Packr, Unpackr } from 'msgpackr'
 import { type SharedViews, viewsOf } from '../ring/layout.js'
@@ -49,6 +49,14 @@ export class ShardLink {
 
   wake(): void {
     this.#bell.ring()
+  }
+
+  /**
+   * True when the shard has nothing left to do and we have read all that it said. Empty rings alone
+   * do not say so: events that found no room wait in the shard.
+   */
+  get isDrained(): boolean {
+    return this.#bell.isIdle && this.in.isEmpty() && this.out.isEmpty()
   }
 
   /** True while waiting for room could help: the shard lives, and moved since we last gave up. */

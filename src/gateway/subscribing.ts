@@ -8,7 +8,7 @@
 import { Refusal, Reply, replyById } from '../errors.js'
 import { ackFrame, errorFrame, infoFrame, type RequestId } from '../protocol/server-frames.js'
 import { type SubscribeOptions, subscribeOptions } from '../protocol/subscribe-options.js'
-import type { ControlNotice, Format } from '../ring/record.js'
+import { type ControlNotice, FORMATS, type Format } from '../ring/record.js'
 import { isPattern, patternProblem } from '../routing/topic-name.js'
 import type { FanOut } from './fan-out.js'
 import type { Outbox } from './outbox.js'
@@ -200,14 +200,15 @@ export class Subscribing {
     const { session } = subscription
     const feed = this.#fanOut.feed(shard, notice.topicId, session.format)
     if (feed === undefined) return // Deleted right after; onTopicDeleted() cannot know of us.
+    const { epoch, startSeq, lastSeq, recovered } = notice
+    const result = { epoch, seq: lastSeq, ...(recovered === null ? {} : { recovered }) }
+    const ack = ackFrame(session.format, requestId, subscription.text, result, Date.now())
+    this.#outbox.queue(session, ack) // Even if it was unsubscribed meanwhile: both get an answer.
     if (subscription.isEnded) {
       this.#releaseFeed(feed)
       return
     }
-    const { epoch, startSeq, lastSeq, recovered } = notice
-    const result = { epoch, seq: lastSeq, ...(recovered === null ? {} : { recovered }) }
-    const ack = ackFrame(session.format, requestId, subscription.text, result, Date.now())
-    this.#outbox.queue(session, ack)
+    subscription.isAcked = true
     subscription.feed = feed
     feed.plain.add(subscription)
     if (startSeq < feed.nextSeq) {
@@ -217,7 +218,7 @@ export class Subscribing {
   }
 
   #onRefused(subscription: Subscription, notice: Answer, requestId: RequestId): void {
-    if (subscription.isEnded || notice.op !== 'refused') return
+    if (notice.op !== 'refused') return
     const { session } = subscription
     const reply = replyById(notice.replyId)
     const frame = errorFrame(session.format, requestId, reply, notice.message, Date.now())
@@ -232,12 +233,15 @@ export class Subscribing {
     requestId: RequestId,
   ): void {
     const { format } = session
+    this.#requests.reserve(this.#links.length)
     const group = this.#findOrMakeGroup(pattern, format)
     const subscription = this.#newSubscription(session, pattern, options, group)
     let waiting = this.#links.length
     let recovered: boolean | null = null
     let refusal: Answer | undefined
-    const tokens: number[] = []
+    const { start } = options
+    /** Topics with a cursor that no shard has told of yet: what is left in the end is lost. */
+    const missing = new Set(start.from === 'cursors' ? Object.keys(start.cursors) : [])
     for (const link of this.#links) {
       // Topics told already: a shard that dies half way tells them again.
       const told = new Set<number>()
@@ -247,26 +251,26 @@ export class Subscribing {
             if (told.has(notice.topicId)) return
             told.add(notice.topicId)
             if (notice.recovered !== null) recovered = (recovered ?? true) && notice.recovered
-            this.#onMatch(link.number, subscription, notice)
+            const feed = this.#onMatch(link.number, subscription, notice)
+            if (feed !== undefined) missing.delete(feed.topic)
             return
           }
           this.#requests.delete(token)
           if (notice.op === 'refused') refusal = notice
           else if (subscription.joined !== undefined) subscription.joined[link.number] = 1
           waiting--
-          if (waiting > 0 || subscription.isEnded) return
+          if (waiting > 0) return
           if (refusal !== undefined) {
             this.#onRefused(subscription, refusal, requestId)
             return
           }
+          if (start.from === 'cursors') recovered = (recovered ?? true) && missing.size === 0
           const result = recovered === null ? {} : { recovered }
           const ack = ackFrame(session.format, requestId, pattern, result, Date.now())
           this.#outbox.queue(session, ack)
-          this.#fanOut.pump(session)
+          this.#fanOut.onAcked(subscription)
         },
       })
-      tokens.push(token)
-      const { start } = options
       const { id: patternId } = group
       link.send({ op: 'subscribePattern', token, patternId, pattern, format, start })
     }
@@ -274,19 +278,20 @@ export class Subscribing {
     group.members.add(subscription)
   }
 
-  #onMatch(shard: number, subscription: Subscription, notice: NoticeOf<'match'>): void {
+  #onMatch(shard: number, subscription: Subscription, notice: NoticeOf<'match'>): Feed | undefined {
     const { session, group } = subscription
     const feed = this.#fanOut.feed(shard, notice.topicId, session.format)
-    if (feed === undefined || group === undefined) return
+    if (feed === undefined || group === undefined) return undefined
     if (this.#fanOut.groups.has(group.id)) this.#fanOut.linkGroup(feed, group)
     if (subscription.isEnded) {
       this.#releaseFeed(feed)
-      return
+      return feed
     }
     // The ack comes first, so nothing is asked for until every shard has answered.
     if (notice.startSeq < feed.nextSeq) {
       this.#fanOut.addLag(subscription, feed, notice.startSeq, false)
     }
+    return feed
   }
 
   #findOrMakeGroup(text: string, format: Format): PatternGroup {
@@ -320,6 +325,7 @@ export class Subscribing {
       group,
       feed: undefined,
       joined: group === undefined ? undefined : new Uint8Array(this.#links.length),
+      isAcked: false,
       isEnded: false,
       lags: undefined,
     }
@@ -334,11 +340,11 @@ export class Subscribing {
 
   #releaseFeed(feed: Feed): void {
     if (feed.plain.size > 0) return
-    const others = this.#fanOut.feedsOfTopic(feed.shard, feed.topicId)
     let formats = 0
-    for (const other of others) {
-      const isJoining = this.#joining.has(`${other.format}${other.topic}`)
-      if (other.plain.size > 0 || isJoining) formats |= 1 << other.format
+    for (const format of FORMATS) {
+      const other = this.#fanOut.feed(feed.shard, feed.topicId, format)
+      const isJoining = this.#joining.has(`${format}${feed.topic}`)
+      if (isJoining || (other?.plain.size ?? 0) > 0) formats |= 1 << format
     }
     // A subscribe on its way keeps the feed; it comes back here if it ends.
     if ((formats & (1 << feed.format)) !== 0) return

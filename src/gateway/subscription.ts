@@ -29,6 +29,8 @@ export interface Subscription {
   feed: Feed | undefined
   /** Per shard: 1 once the shard has told every topic that matches. */
   readonly joined: Uint8Array | undefined
+  /** False until the client was told: no event may come before the ack. */
+  isAcked: boolean
   isEnded: boolean
   /** Feeds on which it is not LIVE. */
   lags: Map<Feed, Lag> | undefined

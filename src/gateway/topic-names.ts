@@ -41,13 +41,16 @@ export class TopicNames {
     const hash = hashTopic(bytes, start, length)
     const known = this.#byHash.get(hash)
     if (known !== undefined && isSame(known.bytes, bytes, start, length)) return known
-    let name: string
+    return this.byName(this.textOf(bytes, start, length))
+  }
+
+  /** Bytes of a topic or pattern as text, not checked further. Throws Refusal when they are no UTF-8. */
+  textOf(bytes: Uint8Array, start: number, length: number): string {
     try {
-      name = this.#decoder.decode(bytes.subarray(start, start + length))
+      return this.#decoder.decode(bytes.subarray(start, start + length))
     } catch {
       throw new Refusal(Reply.badRequest, 'topic must be UTF-8')
     }
-    return this.byName(name)
   }
 
   #remember(name: string): TopicRef {

@@ -22,6 +22,18 @@ export interface Uws {
   us_listen_socket_close(socket: ListenSocket): void
   us_socket_local_port(socket: ListenSocket): number
   readonly DISABLED: number
+  readonly LIBUS_LISTEN_EXCLUSIVE_PORT: number
+}
+
+declare module 'uWebSockets.js' {
+  interface TemplatedApp {
+    listen(
+      host: string,
+      port: number,
+      options: number,
+      done: (socket: us_listen_socket | false) => void,
+    ): TemplatedApp
+  }
 }
 
 /** Rejects with one sentence that says why and what to do. */
@@ -30,7 +42,8 @@ export async function loadUws(): Promise<Uws> {
     return ((await import('uWebSockets.js')) as unknown as { default: Uws }).default
   } catch (error) {
     const { platform, arch, version } = process
-    const reason = error instanceof Error ? error.message.split('\n').at(-1) : String(error)
+    const lines = error instanceof Error ? error.message.split('\n') : [String(error)]
+    const reason = lines.find((line) => line.startsWith('Error: ')) ?? lines[0]
     throw new Error(
       `uWebSockets.js has no binary that loads on ${platform}-${arch} with Node ${version} (${reason}): ` +
         'use Node 20 on a glibc Linux such as Debian 12, macOS or Windows; ' +

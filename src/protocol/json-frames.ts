@@ -2,6 +2,7 @@
  * Client frames in JSON: parsed, checked, and made into what the MessagePack side has as bytes.
  * Runs on: the gateway (WebSocket frames and HTTP bodies). Owns: nothing; pure.
  */
+import assert from 'node:assert'
 import { Packr } from 'msgpackr'
 import { Refusal, Reply } from '../errors.js'
 import { elementSpans, memberSpan, type TextSpan } from './json-spans.js'
@@ -13,7 +14,11 @@ import { isUuid, uuidBytes } from './uuid.js'
 
 export type JsonRequest =
   | { readonly type: 'subscribe' | 'unsubscribe'; readonly topic: string; readonly fields: Fields }
-  | { readonly type: 'publish'; readonly topic: string; readonly messages: readonly JsonMessage[] }
+  | {
+      readonly type: 'publish' | 'publish_batch'
+      readonly topic: string
+      readonly messages: readonly JsonMessage[]
+    }
   | { readonly type: 'ping' }
 
 type Fields = Readonly<Record<string, unknown>>
@@ -71,7 +76,7 @@ export function jsonRequest(frame: Fields, text: Buffer, limits: FrameLimits): J
   const topic = frame['topic']
   if (typeof topic !== 'string') throw bad('topic must be a string')
   if (type === 'subscribe' || type === 'unsubscribe') return { type, topic, fields: frame }
-  return { type: 'publish', topic, messages: jsonMessages(frame, text, type, limits) }
+  return { type, topic, messages: jsonMessages(frame, text, type, limits) }
 }
 
 /** The messages of a publish: one in `message`, or several in `messages`. */
@@ -82,8 +87,9 @@ export function jsonMessages(
   limits: FrameLimits,
 ): JsonMessage[] {
   if (type === 'publish') {
-    const span = memberSpan(text, 0, 'message')
-    return [jsonMessage(frame['message'], 'message', text, span, limits)]
+    const { message } = frame
+    const at = isRecord(message) ? spanOf(text, 0, 'message').start : 0
+    return [jsonMessage(message, 'message', text, at, limits)]
   }
   const messages = frame['messages']
   if (!Array.isArray(messages)) throw bad('messages must be an array')
@@ -92,32 +98,29 @@ export function jsonMessages(
   if (messages.length > maxBatchMessages) {
     throw bad(`messages must have at most ${maxBatchMessages} elements, got ${messages.length}`)
   }
-  const array = memberSpan(text, 0, 'messages')
-  const spans = array === undefined ? [] : elementSpans(text, array.start)
+  const spans = elementSpans(text, spanOf(text, 0, 'messages').start)
   return messages.map((message, index) =>
-    jsonMessage(message, `messages[${index}]`, text, spans[index], limits),
+    jsonMessage(message, `messages[${index}]`, text, (spans[index] as TextSpan).start, limits),
   )
 }
 
+/** Checks one message; its object begins at `at` of the text. */
 function jsonMessage(
   message: unknown,
   field: string,
   text: Buffer,
-  span: TextSpan | undefined,
+  at: number,
   limits: FrameLimits,
 ): JsonMessage {
   if (!isRecord(message)) throw bad(`${field} must be an object`)
   if (!Object.hasOwn(message, 'payload')) throw bad(`${field}.payload is required`)
   const { id, headers } = message
-  if (id !== undefined && (typeof id !== 'string' || !isUuid(id))) {
+  const hasId = id !== undefined && id !== null
+  if (hasId && (typeof id !== 'string' || !isUuid(id))) {
     throw bad(`${field}.id must be a valid UUID`)
   }
-  const where = span === undefined ? undefined : memberSpan(text, span.start, 'payload')
-  // Without a span the name was spelt with escapes; then the value has to be written again.
-  const payload =
-    where === undefined
-      ? writtenAgain(message['payload'], field)
-      : text.subarray(where.start, where.end)
+  const where = spanOf(text, at, 'payload')
+  const payload = text.subarray(where.start, where.end)
   if (payload.length > limits.maxPayloadBytes) {
     throw new Refusal(
       Reply.payloadTooLarge,
@@ -126,17 +129,16 @@ function jsonMessage(
   }
   return {
     payload,
-    id: id === undefined ? undefined : uuidBytes(id),
+    id: hasId ? uuidBytes(id as string) : undefined,
     headers: headersBytes(headers, field),
   }
 }
 
-function writtenAgain(payload: unknown, field: string): Uint8Array {
-  try {
-    return Buffer.from(JSON.stringify(payload))
-  } catch {
-    throw bad(`${field}.payload is nested too deep`)
-  }
+/** Where a member stands that JSON.parse() has found in the object at `at`. */
+function spanOf(text: Buffer, at: number, name: string): TextSpan {
+  const span = memberSpan(text, at, name)
+  assert(span !== undefined, `name=${name}, length=${text.length}`)
+  return span
 }
 
 function headersBytes(headers: unknown, field: string): Uint8Array | undefined {

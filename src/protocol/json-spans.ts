@@ -20,7 +20,7 @@ export interface TextSpan {
 
 /**
  * The value of a member of the object at `at`. Of several with one name the last counts, as in
- * JSON.parse(). undefined when there is none by these bytes: a name may be spelt with escapes.
+ * JSON.parse(), and a name may be spelt with escapes: what was checked there is what is taken here.
  */
 export function memberSpan(text: Buffer, at: number, name: string): TextSpan | undefined {
   let found: TextSpan | undefined
@@ -29,8 +29,7 @@ export function memberSpan(text: Buffer, at: number, name: string): TextSpan | u
     next = skipSpace(text, next)
     if (text[next] === CLOSE_OBJECT) return found
     const nameEnd = skipString(text, next)
-    const isWanted =
-      nameEnd - next - 2 === name.length && text.latin1Slice(next + 1, nameEnd - 1) === name
+    const isWanted = isName(text, next, nameEnd, name)
     const start = skipSpace(text, skipSpace(text, nameEnd) + 1) // Over the colon.
     const end = skipJsonValue(text, start)
     if (isWanted) found = { start, end }
@@ -51,6 +50,16 @@ export function elementSpans(text: Buffer, at: number): TextSpan[] {
     next = skipSpace(text, end)
     if (text[next] === COMMA) next++
   }
+}
+
+/** Whether the string at [start, end), quotes included, is this ASCII name. */
+function isName(text: Buffer, start: number, end: number, name: string): boolean {
+  const length = end - start - 2
+  if (length <= name.length) {
+    return length === name.length && text.latin1Slice(start + 1, end - 1) === name
+  }
+  const spelt = text.subarray(start, end) // Escapes only make a name longer.
+  return spelt.includes(BACKSLASH) && JSON.parse(spelt.utf8Slice(0, spelt.length)) === name
 }
 
 function skipJsonValue(text: Buffer, at: number): number {

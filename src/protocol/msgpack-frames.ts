@@ -15,6 +15,7 @@ import {
   readMap,
   readStr,
   type Span,
+  skipStandardValue,
   skipValue,
 } from './msgpack.js'
 
@@ -48,8 +49,6 @@ export class MsgpackFrameReader {
   messagesStart = 0
   messagesEnd = 0
   count = 0
-  /** True when every message has all four elements, so that it can be stored as it stands. */
-  isComplete = false
   /** The options map of a subscribe; length 0: none. */
   optionsStart = 0
   optionsLength = 0
@@ -120,8 +119,10 @@ export class MsgpackFrameReader {
     if (elements === 3) return this.#end(next)
     if (bytes[next] === NIL && next < end) return this.#end(next + 1)
     if (!readMap(bytes, next, end, span)) return this.#refuse('options must be a map or nil')
-    const after = skipValue(bytes, next, end)
-    if (after === MALFORMED) return this.#refuse('options is cut short or nested too deep')
+    const after = skipStandardValue(bytes, next, end)
+    if (after === MALFORMED) {
+      return this.#refuse('options is cut short, nested too deep or has an extension type')
+    }
     this.optionsLength = after - next
     return this.#end(after)
   }
@@ -161,14 +162,12 @@ export class MsgpackFrameReader {
       return this.#refuse(`messages must have at most ${maxBatchMessages} elements, got ${count}`)
     }
     this.messagesStart = span.start
-    this.isComplete = true
     let next = span.start
     for (let index = 0; index < count; index++) {
       if (!readArray(bytes, next, end, span) || span.length < 2 || span.length > 4) {
         return this.#refuse(`messages[${index}] must be an array of 2 to 4 elements`)
       }
       const elements = span.length
-      if (elements < 4) this.isComplete = false
       next = span.start
       const encoding = bytes[next] as number
       if (next >= end || encoding > PAYLOAD_RAW) {
@@ -199,17 +198,12 @@ export class MsgpackFrameReader {
 
   #readId(bytes: Uint8Array, at: number, end: number, index: number): number {
     const span = this.#span
-    if (at < end && bytes[at] === NIL) {
-      this.isComplete = false
-      return at + 1
-    }
+    if (at < end && bytes[at] === NIL) return at + 1
     if (!readBin(bytes, at, end, span) || span.length !== ID_BYTES) {
       return this.#malformed(
         `messages[${index}].id must be a valid UUID: a bin of 16 bytes, or nil`,
       )
     }
-    // Stored as it stands, so it must have the one head that readers of entries expect.
-    if (span.start - at !== 2) this.isComplete = false
     return span.start + span.length
   }
 

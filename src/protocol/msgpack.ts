@@ -22,6 +22,8 @@ export const ARRAY16 = 0xdc
 export const ARRAY32 = 0xdd
 export const UINT32 = 0xce
 export const FLOAT64 = 0xcb
+/** Type −1: the one extension that the specification itself defines. */
+const TIMESTAMP = 0xff
 
 /** Length and start of the string, bytes, array or map that was measured last. */
 export interface Span {
@@ -72,6 +74,19 @@ export function readMap(bytes: Uint8Array, at: number, end: number, span: Span):
 
 /** Offset behind the value at `at`, whatever it is, or MALFORMED. */
 export function skipValue(bytes: Uint8Array, at: number, end: number): number {
+  return skip(bytes, at, end, false)
+}
+
+/**
+ * The same, MALFORMED also when there is an extension in it that is no timestamp. msgpackr gives a
+ * dozen of them a meaning, with which a few bytes decode to gigabytes or to a value inside itself:
+ * what is decoded comes through here first.
+ */
+export function skipStandardValue(bytes: Uint8Array, at: number, end: number): number {
+  return skip(bytes, at, end, true)
+}
+
+function skip(bytes: Uint8Array, at: number, end: number, isStandard: boolean): number {
   // A stack of how many values are still to come at each depth, without recursion.
   let pending = 1
   const outer: number[] = []
@@ -79,6 +94,7 @@ export function skipValue(bytes: Uint8Array, at: number, end: number): number {
   for (;;) {
     if (next >= end) return MALFORMED
     const mark = bytes[next] as number
+    if (isStandard && isForeignExtension(bytes, next, mark)) return MALFORMED
     const size = FIXED_SIZE[mark] as number
     let children = 0
     if (size > 0) {
@@ -115,6 +131,13 @@ export function skipValue(bytes: Uint8Array, at: number, end: number): number {
       pending = rest
     }
   }
+}
+
+function isForeignExtension(bytes: Uint8Array, at: number, mark: number): boolean {
+  if (mark >= 0xd4 && mark <= 0xd8) return bytes[at + 1] !== TIMESTAMP
+  if (mark >= 0xc7 && mark <= 0xc9)
+    return bytes[at + 1 + (LENGTH_WIDTH[mark] as number)] !== TIMESTAMP
+  return false
 }
 
 /** Head of an array of `count`, written at `at`; returns the offset behind it. */

@@ -53,6 +53,8 @@ export const Publish = {
 export const PUBLISH_JSON = 1
 /** The requester is an HTTP request: answer with REPLY. */
 export const PUBLISH_HTTP = 2
+/** The ack says first_seq, last_seq and count, even of a single message: a batch was asked for. */
+export const PUBLISH_BATCH = 4
 
 /** PULL: the next chunk of a topic's log for one subscription that is not LIVE there. */
 export const Pull = {

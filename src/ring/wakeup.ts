@@ -37,6 +37,11 @@ export class Doorbell {
     if (Atomics.load(this.#ints, this.#index) === BLOCKED) this.#wake() // Pairs with park().
   }
 
+  /** True while the owner sleeps for want of work: it has done all that it was rung for. */
+  get isIdle(): boolean {
+    return Atomics.load(this.#ints, this.#index) === IDLE // Pairs with park().
+  }
+
   /**
    * Goes to sleep unless `mayWork()` says otherwise. Returns a promise that settles when the bell is
    * rung, or undefined when there is work now. A pending promise keeps no process alive.
@@ -49,6 +54,11 @@ export class Doorbell {
     }
     const waiting = Atomics.waitAsync(this.#ints, this.#index, state)
     return waiting.async ? waiting.value : undefined
+  }
+
+  /** Whether the owner sleeps: then it is not stuck, whatever waits for it. */
+  get isParked(): boolean {
+    return Atomics.load(this.#ints, this.#index) !== AWAKE
   }
 
   #wake(): void {

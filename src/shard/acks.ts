@@ -39,7 +39,7 @@ export class AckWriter {
     this.#out = out
   }
 
-  /** Says that `count` messages were stored from `firstSeq` on. The request id stands in shared memory. */
+  /** Says that `count` messages were stored from `firstSeq` on; `isBatch` in the words of a batch. The request id stands in shared memory. */
   ack(
     session: number,
     format: Format,
@@ -48,16 +48,16 @@ export class AckWriter {
     topic: Topic,
     firstSeq: number,
     count: number,
+    isBatch: boolean,
     nowMs: number,
   ): void {
     const start = this.#open(session, format)
     this.#answered++
     const requestBytes = this.#views.bytes.subarray(requestStart, requestEnd)
     if (format === JSON_TEXT) {
-      const seqs =
-        count === 1
-          ? `"seq":${firstSeq}}`
-          : `"first_seq":${firstSeq},"last_seq":${firstSeq + count - 1},"count":${count}}`
+      const seqs = isBatch
+        ? `"first_seq":${firstSeq},"last_seq":${firstSeq + count - 1},"count":${count}}`
+        : `"seq":${firstSeq}}`
       let at = start + this.#scratch.latin1Write('{"type":"ack","request_id":', start)
       this.#scratch.set(requestBytes, at)
       at += requestBytes.length
@@ -73,10 +73,10 @@ export class AckWriter {
     scratch[start + 1] = Op.ack
     scratch.set(requestBytes, start + 2)
     let at = start + 2 + requestBytes.length
-    const middle = count === 1 ? topic.ackMiddle : topic.batchAckMiddle
+    const middle = isBatch ? topic.batchAckMiddle : topic.ackMiddle
     scratch.set(middle, at)
     at = writeNumber(scratch, at + middle.length, firstSeq)
-    if (count > 1) {
+    if (isBatch) {
       at = writeKey(scratch, at, 'last_seq')
       at = writeNumber(scratch, at, firstSeq + count - 1)
       at = writeKey(scratch, at, 'count')

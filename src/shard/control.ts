@@ -14,7 +14,7 @@ import { EntryView, historyText } from './json-text.js'
 import type { Shard } from './shard.js'
 import { Topic } from './topics.js'
 
-/** Topics in one page of the list: a page must fit the room that every record is sure of. */
+/** Topics in one page of the list: with the longest names a page still fits half of the smallest ring. */
 const PAGE_TOPICS_MAX = 100
 /** Bytes of one answer of the history API; the rest is fetched from `next_seq` on. */
 const HISTORY_BYTES_MAX = 512 * 1024
@@ -87,6 +87,7 @@ export class Control {
     const { epoch, id: topicId } = topic
     const { lastSeq } = topic.log
     shard.notices.send({ op: 'subscribed', token, topicId, epoch, startSeq, lastSeq, recovered })
+    shard.endBatch()
     return 0
   }
 
@@ -114,7 +115,8 @@ export class Control {
     for (; scan.done < scan.topics.length; scan.done++) {
       const topic = scan.topics[scan.done] as Topic
       if (!shard.flushTopicNow(topic)) return undefined
-      if (!topic.isAttached(format)) shard.attach(topic, format)
+      // Told even if attached: the gateway may have let go of a feed that nobody else wants now.
+      shard.attach(topic, format, [patternId])
       const { startSeq, recovered } = resolveStart(start, topic, shard.nowMs)
       const { id: topicId, log } = topic
       shard.notices.send({
@@ -130,6 +132,7 @@ export class Control {
     if (!shard.hasRoom) return undefined
     this.#scan = undefined
     shard.notices.send({ op: 'patternSubscribed', token })
+    shard.endBatch()
     return 0
   }
 
@@ -160,7 +163,8 @@ export class Control {
     const bytes = Buffer.from(name)
     const hash = hashTopic(bytes, 0, bytes.length)
     const existing = shard.topics.find(hash, bytes, 0, bytes.length)
-    const earlier = shard.resultOf(ordinal)
+    const isNew = (shard.resultOf(ordinal) ?? (existing === undefined ? 1 : 0)) === 1
+    shard.noteResult(ordinal, isNew ? 1 : 0)
     if (existing === undefined) {
       const made = shard.create(name, bytes, hash)
       if (!(made instanceof Topic)) {
@@ -168,7 +172,6 @@ export class Control {
         return 0
       }
     }
-    const isNew = earlier === undefined ? existing === undefined : earlier === 1
     shard.notices.reply(token, isNew ? 201 : 200, {
       status: isNew ? 'created' : 'exists',
       topic: name,
@@ -184,8 +187,9 @@ export class Control {
       // Subscribers get what was stored before they hear that there will be no more.
       if (topic !== undefined && !shard.flushTopicNow(topic)) return undefined
       topicId = topic?.id ?? 0
-      if (topic !== undefined) shard.delete(topic)
+      shard.noteResult(ordinal, topicId)
     }
+    if (topic?.id === topicId) shard.delete(topic)
     if (topicId === 0) {
       this.#refuseUnknown(token, name)
       return 0
@@ -244,7 +248,7 @@ export class Control {
     return shard.notices.tryReply(token, 200, body) ? 0 : undefined
   }
 
-  #list({ token, after }: RequestOf<'list'>): number {
+  #list({ token, after }: RequestOf<'list'>): number | undefined {
     const topics: TopicSummary[] = []
     let next: number | null = null
     for (const { id, name, log } of this.#shard.topics.values()) {
@@ -255,8 +259,7 @@ export class Control {
       }
       topics.push({ name, topicId: id, messages: log.lastSeq, held: log.count })
     }
-    this.#shard.notices.send({ op: 'page', token, topics, next })
-    return 0
+    return this.#shard.notices.trySend({ op: 'page', token, topics, next }) ? 0 : undefined
   }
 
   #find(name: string): Topic | undefined {

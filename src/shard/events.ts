@@ -14,6 +14,8 @@ import type { Topic } from './topics.js'
 
 /** Bytes of entries in one record; a single larger entry still goes. */
 export const EVENTS_BYTES_MAX = 256 * 1024
+/** Records of entries that fill half a ring, at least: a run must find room long before it is empty. */
+const RECORDS_PER_HALF_RING = 8
 /** Entries in one JSON record: its table of lengths is bounded by this. */
 const JSON_EVENTS_MAX = 4096
 const ARRAY_HEAD_BYTES_MAX = 5
@@ -36,12 +38,14 @@ export class EventWriter {
   readonly #views: SharedViews
   readonly #out: RingProducer
   readonly #scratch: Buffer
+  readonly #bytesMax: number
   readonly #lengths = new Int32Array(JSON_EVENTS_MAX)
   readonly #entry = new EntryView()
 
   constructor(views: SharedViews, out: RingProducer) {
     this.#views = views
     this.#out = out
+    this.#bytesMax = Math.min(EVENTS_BYTES_MAX, out.maxLength / RECORDS_PER_HALF_RING)
     // One record must hold any single event, with its header and one length.
     this.#scratch = Buffer.allocUnsafe(out.maxLength - Events.headerBytes - 8)
   }
@@ -60,7 +64,7 @@ export class EventWriter {
     header: EventsHeader,
     flagsAtEnd: number,
   ): number {
-    const limit = Math.min(maxBytes, EVENTS_BYTES_MAX)
+    const limit = Math.min(maxBytes, this.#bytesMax)
     if (last < first) return this.#writeEmpty(topic, format, first, header, flagsAtEnd)
     return format === MSGPACK
       ? this.#writeMsgpack(topic, first, last, limit, header, flagsAtEnd)

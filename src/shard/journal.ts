@@ -6,16 +6,17 @@
  *   A batch is a transaction: the gateway sees the acks and replies of a batch, and gets the room of
  *   its records back, all at once or not at all.
  *
- *     per record   begin() → work → applied()        result kept: first seq of a publish, and so on
- *     per append   willCommit() → [commit point] → log.commit() → committed()
- *     per batch    willPublish() → [commit point] → tail, head → published()
+ *     per record   begin() → work → applied() → end()       the result is kept: a first seq, and so on
+ *     per append   commitAppend() → log.commit() → appendDone()
+ *     per batch    commitBatch() → tail, head → batchDone()
  *
  * A successor that finds a batch begun runs its records again from the first; those that were
  * applied are not applied again but answered from their results. So nothing is stored twice,
- * nothing that was stored is left without its ack, and no ack is sent twice.
+ * nothing that was stored is left without its ack, and no ack is sent twice. It may take several
+ * batches for that: what they read has grown since, and may not fit the outbound ring at once.
  */
 import type { SharedViews } from '../ring/layout.js'
-import { JOURNAL } from '../shared-memory.js'
+import { BATCH_RECORDS_MAX, JOURNAL } from '../shared-memory.js'
 
 /** int32 fields, as steps from the start of the journal. */
 const APPLIED = 0
@@ -31,6 +32,9 @@ const AT_WORK_POSITION = 9
 const CRASH_POSITION = 10
 const CRASHES = 11
 const NEXT_TOPIC_ID = 12
+/** Records of the batch whose answers are out already: the results of the others stand behind theirs. */
+const ANSWERED = 13
+const PUBLISH_ANSWERED = 14
 /** float64 fields, as steps of 8 bytes from the start of the journal. */
 const REDO_LAST_SEQ = 8
 const REDO_TIME_MS = 9
@@ -68,8 +72,9 @@ export class Journal {
 
   /** The next record of the batch has had its effect; `result` is what its answer is made from. */
   applied(ordinal: number, result: number): void {
-    this.#floats[this.#f + RESULTS + ordinal] = result
-    Atomics.store(this.#ints, this.#i + APPLIED, ordinal + 1)
+    const index = this.#answered + ordinal
+    this.#floats[this.#f + RESULTS + index] = result
+    Atomics.store(this.#ints, this.#i + APPLIED, index + 1)
   }
 
   /** The record is finished; a thread that dies now did not die of it. */
@@ -79,11 +84,16 @@ export class Journal {
 
   /** Records of the current batch that have had their effect. */
   get appliedCount(): number {
-    return this.#ints[this.#i + APPLIED] as number
+    return (this.#ints[this.#i + APPLIED] as number) - this.#answered
+  }
+
+  /** Records that the current batch may have. */
+  get recordsMax(): number {
+    return BATCH_RECORDS_MAX - this.#answered
   }
 
   resultOf(ordinal: number): number {
-    return this.#floats[this.#f + RESULTS + ordinal] as number
+    return this.#floats[this.#f + RESULTS + this.#answered + ordinal] as number
   }
 
   /**
@@ -103,7 +113,7 @@ export class Journal {
     this.#ints[this.#i + REDO_PAD_START] = padStart
     this.#floats[this.#f + REDO_LAST_SEQ] = lastSeq
     this.#floats[this.#f + REDO_TIME_MS] = timeMs
-    this.#ints[this.#i + REDO_ORDINAL] = ordinal + 1
+    this.#ints[this.#i + REDO_ORDINAL] = this.#answered + ordinal + 1
     this.#ints[this.#i + REDO_SLOT] = slot
     this.applied(ordinal, result)
   }
@@ -117,7 +127,8 @@ export class Journal {
   pendingAppend(): Redo | undefined {
     const slot = this.#ints[this.#i + REDO_SLOT] as number
     const ordinal = this.#ints[this.#i + REDO_ORDINAL] as number
-    if (slot === NO_SLOT || ordinal === 0 || ordinal !== this.appliedCount) return undefined
+    const applied = this.#ints[this.#i + APPLIED] as number
+    if (slot === NO_SLOT || ordinal === 0 || ordinal !== applied) return undefined
     return {
       slot,
       tail: this.#ints[this.#i + REDO_TAIL] as number,
@@ -128,15 +139,20 @@ export class Journal {
   }
 
   /** Commits a batch: from here on both ring positions will be these, whoever stores them. */
-  commitBatch(outboundTail: number, inboundHead: number): void {
+  commitBatch(outboundTail: number, inboundHead: number, records: number): void {
+    const answered = this.#answered + records
+    const applied = this.#ints[this.#i + APPLIED] as number
+    this.#ints[this.#i + PUBLISH_ANSWERED] = answered < applied ? answered : 0
     this.#ints[this.#i + PUBLISH_TAIL] = outboundTail
     this.#ints[this.#i + PUBLISH_HEAD] = inboundHead
     Atomics.store(this.#ints, this.#i + PUBLISHING, 1)
   }
 
-  /** Both positions are stored; the next batch starts with nothing applied. */
+  /** Both positions are stored; the next batch starts with nothing applied but what is left over. */
   batchDone(): void {
-    Atomics.store(this.#ints, this.#i + APPLIED, 0)
+    const answered = this.#ints[this.#i + PUBLISH_ANSWERED] as number
+    if (answered === 0) Atomics.store(this.#ints, this.#i + APPLIED, 0)
+    this.#ints[this.#i + ANSWERED] = answered
     this.#ints[this.#i + AT_WORK] = 0
     Atomics.store(this.#ints, this.#i + PUBLISHING, 0)
   }
@@ -181,5 +197,9 @@ export class Journal {
     const id = (this.#ints[this.#i + NEXT_TOPIC_ID] as number) + 1
     this.#ints[this.#i + NEXT_TOPIC_ID] = id
     return id
+  }
+
+  get #answered(): number {
+    return this.#ints[this.#i + ANSWERED] as number
   }
 }

@@ -3,18 +3,20 @@
  * Runs on: the shard. Owns: nothing; pure.
  *
  * A payload of encoding 1 is JSON text already and goes out byte for byte: it was checked when it
- * was stored. Encoding 0 is decoded; what cannot be decoded, or would grow out of bounds, goes out
- * as base64 like the raw bytes of encoding 2, and says so.
+ * was stored. Encoding 0 is decoded; what is not exactly one standard value, or would grow out of
+ * bounds, goes out as base64 like the raw bytes of encoding 2, and says so.
  */
 import { Unpackr } from 'msgpackr'
 import { entryBody, entrySeq, entryTimeMs } from '../log/entry.js'
-import { NIL, readBin, type Span, skipValue } from '../protocol/msgpack.js'
+import { NIL, readBin, type Span, skipStandardValue, skipValue } from '../protocol/msgpack.js'
 import { ID_BYTES, PAYLOAD_JSON, PAYLOAD_MSGPACK } from '../protocol/msgpack-frames.js'
 import { isoTime } from '../protocol/server-frames.js'
 import { UUID_TEXT_BYTES, writeUuidText } from '../protocol/uuid.js'
 
 /** A BigInt has no JSON form; 64-bit integers become numbers, as they would in the browser. */
 const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsType: 'number' })
+/** Headers become a Map first: as an object "__proto__" would come out under another name. */
+const headersUnpackr = new Unpackr({ useRecords: false, mapsAsObjects: false })
 
 /** Where the parts of an entry stand. One is used again for every entry. */
 export class EntryView {
@@ -59,7 +61,8 @@ export function payloadText(buffer: Buffer, entry: EntryView, maxLength: number)
 export function headersText(buffer: Buffer, entry: EntryView): string {
   if (entry.headersStart === entry.headersEnd) return ''
   const bytes = Buffer.from(buffer.subarray(entry.headersStart, entry.headersEnd))
-  return `,"headers":${JSON.stringify(unpackr.unpack(bytes))}`
+  const headers: Map<string, string> = headersUnpackr.unpack(bytes)
+  return `,"headers":${JSON.stringify(Object.fromEntries(headers))}`
 }
 
 /**
@@ -78,9 +81,12 @@ export function writeEvent(
   const tail = `${headers}},"seq":${entry.seq},"ts":"${isoTime(entry.timeMs)}"}`
   const isText = entry.encoding === PAYLOAD_JSON
   const fixed = head.length + UUID_TEXT_BYTES + PAYLOAD_KEY.length
-  const tailRoom = tail.length * 3 // UTF-8 takes at most three bytes for a unit of UTF-16.
+  // Without headers it is ASCII; with them it may take three bytes for a unit of UTF-16.
+  const tailRoom = headers === '' ? tail.length : Buffer.byteLength(tail)
   const payloadRoom = end - at - fixed - tailRoom
-  const payload = isText ? '' : payloadText(buffer, entry, payloadRoom)
+  // Whether it grows out of bounds must not depend on what stands before it in the record.
+  const payloadMax = target.length - EVENT_LENGTH_BYTES - fixed - tailRoom
+  const payload = isText ? '' : payloadText(buffer, entry, payloadMax)
   const payloadLength = isText ? entry.payloadEnd - entry.payloadStart : Buffer.byteLength(payload)
   if (payloadLength > payloadRoom) return -1
 
@@ -97,6 +103,8 @@ export function writeEvent(
 }
 
 const PAYLOAD_KEY = '","payload":'
+/** What the record of an event holds beside its text: its length. */
+const EVENT_LENGTH_BYTES = 4
 
 /** One message of the history that the HTTP door answers with. */
 export function historyText(buffer: Buffer, entry: EntryView, maxLength: number): string {
@@ -108,10 +116,11 @@ export function historyText(buffer: Buffer, entry: EntryView, maxLength: number)
 }
 
 function decodedText(bytes: Buffer): string | undefined {
+  if (skipStandardValue(bytes, 0, bytes.length) !== bytes.length) return undefined
   try {
     // undefined where the value has no JSON form at all.
     return JSON.stringify(unpackr.unpack(bytes)) as string | undefined
   } catch {
-    return undefined // Not MessagePack, or nested too deep to write: the caller sends base64.
+    return undefined
   }
 }

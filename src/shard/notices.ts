@@ -21,8 +21,12 @@ export class Notices {
   }
 
   send(notice: ControlNotice): void {
-    const bytes = this.#packr.pack(notice)
-    assert(this.#write(Outbound.control, bytes), `no room for ${bytes.length} bytes of notice`)
+    assert(this.trySend(notice), `no room for a notice, op=${notice.op}`)
+  }
+
+  /** The same for a notice that may be large. False when there is no room now. */
+  trySend(notice: ControlNotice): boolean {
+    return this.#write(Outbound.control, this.#packr.pack(notice))
   }
 
   refuse(token: number, reply: ReplyCode, message: string): void {

@@ -7,7 +7,7 @@
 import { isUtf8 } from 'node:buffer'
 import { writeEntryHeader } from '../log/entry.js'
 import { NO_LOG_MEMORY, OVER_RETENTION } from '../log/topic-log.js'
-import { BIN8, NIL, readBin, type Span, skipValue } from '../protocol/msgpack.js'
+import { BIN8, NIL, readArray, readBin, type Span, skipValue } from '../protocol/msgpack.js'
 import { ID_BYTES, PAYLOAD_JSON } from '../protocol/msgpack-frames.js'
 import type { SharedViews } from '../ring/layout.js'
 import type { Journal } from './journal.js'
@@ -84,8 +84,9 @@ export class Appender {
   #copyMessage(from: number, end: number, to: number): number {
     const { bytes } = this.#views
     const span = this.#span
-    const elements = (bytes[from] as number) & 0x0f // The gateway allows 2 to 4.
-    const body = from + 1
+    readArray(bytes, from, end, span) // Of 2 to 4; its head may be wider than it need be.
+    const elements = span.length
+    const body = span.start
     readBin(bytes, body + 1, end, span)
     const payloadEnd = span.start + span.length
     let next = payloadEnd
@@ -130,9 +131,10 @@ export class Appender {
     const span = this.#span
     let from = start
     for (let index = 0; index < count; index++) {
-      const elements = (bytes[from] as number) & 0x0f
-      const encoding = bytes[from + 1] as number
-      readBin(bytes, from + 2, end, span)
+      readArray(bytes, from, end, span)
+      const elements = span.length
+      const encoding = bytes[span.start] as number
+      readBin(bytes, span.start + 1, end, span)
       let next = span.start + span.length
       if (encoding === PAYLOAD_JSON && !isJsonText(buffer, span.start, next)) return false
       for (let rest = 2; rest < elements; rest++) next = skipValue(bytes, next, end)

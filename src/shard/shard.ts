@@ -11,7 +11,7 @@
  */
 import assert from 'node:assert'
 import type { Logger } from 'pino'
-import { Reply, type ReplyCode } from '../errors.js'
+import { Reply, type ReplyCode, replyById } from '../errors.js'
 import { BlockAllocator } from '../log/block-allocator.js'
 import { TopicDirectory } from '../log/directory.js'
 import {
@@ -32,6 +32,7 @@ import {
   Inbound,
   JSON_TEXT,
   MSGPACK,
+  PUBLISH_BATCH,
   PUBLISH_HTTP,
   PUBLISH_JSON,
   Publish,
@@ -39,13 +40,7 @@ import {
 } from '../ring/record.js'
 import { RingConsumer, RingProducer, setHead, setTail } from '../ring/spsc-ring.js'
 import { hashTopic } from '../routing/topic-hash.js'
-import {
-  BATCH_RECORDS_MAX,
-  countersOffset,
-  type ShardMemory,
-  setTopicCount,
-  topicCount,
-} from '../shared-memory.js'
+import { countersOffset, type ShardMemory, setTopicCount, topicCount } from '../shared-memory.js'
 import { Counters, SHARD_COUNTERS, type ShardCounter } from '../telemetry/counters.js'
 import { ACKS_ROOM, AckWriter } from './acks.js'
 import { Control } from './control.js'
@@ -109,8 +104,10 @@ export class Shard {
   /** Topics that the gateway has yet to hear of again after a predecessor died. */
   readonly #announcements: Topic[] = []
   #isBlocked = false
-  /** Outbound room when we found it too little. */
-  #roomWhenBlocked = 0
+  /** True when nothing more may join this batch. */
+  #mustEnd = false
+  /** How far the gateway had read when the last batch began. */
+  #consumedBefore = 0
   /** Messages and bytes stored in this batch. */
   #stored = 0
   #storedBytes = 0
@@ -165,25 +162,22 @@ export class Shard {
     return this.#isBlocked
   }
 
-  /** True when there is more outbound room than when the last batch wanted it. */
+  /** True when the gateway has made outbound room since the last batch began to want it. */
   get hasMoreRoom(): boolean {
-    return this.out.room() > this.#roomWhenBlocked
+    return this.out.consumed() !== this.#consumedBefore
   }
 
   /** Processes what is there, up to the bounds of a batch. Returns false when nothing was done. */
   runBatch(): boolean {
     this.nowMs = this.context.now()
     this.#isBlocked = false
+    this.#mustEnd = false
+    this.#consumedBefore = this.out.consumed()
     const tailBefore = this.out.tail
     if (!this.#announce()) return this.#publishBatch(0, tailBefore)
-    if (this.#replayed > 0 && !this.out.isEmpty()) {
-      // A batch that a predecessor had begun is run again in one piece: what it says fitted once,
-      // so it fits into an empty ring.
-      this.#isBlocked = true
-      return this.#publishBatch(0, tailBefore)
-    }
+    const recordsMax = this.#journal.recordsMax
     let ordinal = 0
-    while (ordinal < BATCH_RECORDS_MAX) {
+    while (ordinal < recordsMax) {
       if (!this.hasRoom) {
         this.#isBlocked = true
         break
@@ -201,12 +195,8 @@ export class Shard {
         break
       }
       ordinal++
-      if (this.#storedBytes >= BATCH_BYTES_MAX) break
+      if (this.#storedBytes >= BATCH_BYTES_MAX || this.#mustEnd) break
     }
-    assert(
-      ordinal === 0 || ordinal >= this.#replayed,
-      `replayed=${this.#replayed}, ordinal=${ordinal}`,
-    )
     this.#acks.flush()
     this.flushEvents()
     return this.#publishBatch(ordinal, tailBefore)
@@ -264,11 +254,16 @@ export class Shard {
     this.counters.add('topicsDeleted')
   }
 
-  /** From here on EVENTS of the topic are made in this format. Entries before it are not. */
-  attach(topic: Topic, format: Format): void {
+  /**
+   * From here on EVENTS of the topic are made in this format. Entries before it are not: whoever
+   * attaches a format again has flushed it. The gateway links the feed to these patterns.
+   */
+  attach(topic: Topic, format: Format, patternIds = patternIdsOf(topic, format)): void {
     topic.attached |= 1 << format
     topic.emitted[format] = topic.log.lastSeq
-    this.#sendAttach(topic, format)
+    const { id: topicId, name, epoch, log } = topic
+    const { lastSeq } = log
+    this.notices.send({ op: 'attach', topicId, topic: name, epoch, format, lastSeq, patternIds })
   }
 
   /** Makes `attached` what is wanted now, after interest in a topic has changed. */
@@ -299,9 +294,22 @@ export class Shard {
     return this.#flushTopic(topic) && this.hasRoom
   }
 
+  /**
+   * Ends the batch with this record. A subscribe asks for it: run again by a successor, it must find
+   * the log as it was, not as later records left it.
+   */
+  endBatch(): void {
+    this.#mustEnd = true
+  }
+
   /** Whether this record's effect stands already, because a predecessor had it; and its result. */
   resultOf(ordinal: number): number | undefined {
     return ordinal < this.#replayed ? this.#journal.resultOf(ordinal) : undefined
+  }
+
+  /** Notes the result of a record before its effect: a successor that finds it sees to the effect. */
+  noteResult(ordinal: number, result: number): void {
+    if (ordinal >= this.#replayed) this.#journal.applied(ordinal, result)
   }
 
   #process(ordinal: number): boolean {
@@ -309,12 +317,13 @@ export class Shard {
     if (kind === Inbound.publish) return this.#publish(ordinal, start)
     if (kind === Inbound.pull) return this.#finish(ordinal, this.#pull(start))
     assert(kind === Inbound.control, `kind=${kind}`)
+    this.#acks.flush() // An answer may take all the room there is.
     const result = this.#control.process(start, end, ordinal)
     return result === undefined ? NOT_NOW : this.#finish(ordinal, DONE, result)
   }
 
   #finish(ordinal: number, isDone: boolean, result = 0): boolean {
-    if (isDone === DONE && ordinal >= this.#replayed) this.#journal.applied(ordinal, result)
+    if (isDone === DONE) this.noteResult(ordinal, result)
     return isDone
   }
 
@@ -337,7 +346,11 @@ export class Shard {
       topic = made
     }
     if (earlier !== undefined) {
-      if (earlier < 0) return this.#refuse(ordinal, start, Reply.overloaded, 'not stored')
+      if (earlier < 0) {
+        return this.#refuse(ordinal, start, replyById(-earlier), 'the message was not stored')
+      }
+      this.#stored += count // The predecessor died before it had counted them.
+      this.#storedBytes += messagesEnd - messages
       this.#markDirty(topic)
       return this.#ack(start, topic, earlier, count)
     }
@@ -404,7 +417,8 @@ export class Shard {
     const request = start + (ints[field + Publish.requestStart] as number)
     const format = (flags & PUBLISH_JSON) !== 0 ? JSON_TEXT : MSGPACK
     const end = request + length
-    this.#acks.ack(requester, format, request, end, topic, firstSeq, count, this.nowMs)
+    const isBatch = count > 1 || (flags & PUBLISH_BATCH) !== 0
+    this.#acks.ack(requester, format, request, end, topic, firstSeq, count, isBatch, this.nowMs)
     return DONE
   }
 
@@ -513,18 +527,17 @@ export class Shard {
 
   /** Makes the batch visible: positions of both rings together, by way of the journal. */
   #publishBatch(records: number, tailBefore: number): boolean {
-    if (this.#isBlocked) this.#roomWhenBlocked = this.out.room()
     if (records === 0) {
       // Nothing was taken from the inbound ring, so there is nothing to keep together.
       if (this.out.tail === tailBefore) return false
       this.out.publish()
       return true
     }
-    this.#journal.commitBatch(this.out.tail, this.#in.position)
+    this.#journal.commitBatch(this.out.tail, this.#in.position, records)
     this.out.publish()
     this.#in.release()
     this.#journal.batchDone()
-    this.#replayed = 0
+    this.#replayed = Math.max(0, this.#replayed - records)
     this.counters.add('batches')
     this.counters.add('recordsProcessed', records)
     this.counters.add('messagesStored', this.#stored)
@@ -545,18 +558,6 @@ export class Shard {
       for (const format of FORMATS) if (topic.isAttached(format)) this.attach(topic, format)
     }
     return true
-  }
-
-  #sendAttach(topic: Topic, format: Format): void {
-    this.notices.send({
-      op: 'attach',
-      topicId: topic.id,
-      topic: topic.name,
-      epoch: topic.epoch,
-      format,
-      lastSeq: topic.log.lastSeq,
-      patternIds: topic.patterns.filter((pattern) => pattern.format === format).map(({ id }) => id),
-    })
   }
 
   /** Finds everything that a predecessor left in shared memory. On fresh memory there is nothing. */
@@ -601,4 +602,8 @@ export class Shard {
     const perTopic = DATA_BYTES_MIN + INDEX_SLOTS_MIN * 4
     return Math.min(toCome * perTopic, this.#memory.blocks.totalBytes / 4)
   }
+}
+
+function patternIdsOf(topic: Topic, format: Format): number[] {
+  return topic.patterns.filter((pattern) => pattern.format === format).map(({ id }) => id)
 }

@@ -9,7 +9,8 @@
 export const GATEWAY_COUNTERS = {
   connectionsOpened: 'WebSocket connections accepted',
   connectionsClosed: 'WebSocket connections ended, for whatever reason',
-  connectionsRefused: 'upgrades refused: over `MAX_CONNECTIONS`, wrong origin, unknown subprotocol',
+  connectionsRefused:
+    'upgrades refused: over `MAX_CONNECTIONS`, wrong origin, unknown subprotocol, draining',
   framesReceived: 'WebSocket frames received from clients',
   framesMalformed: 'frames answered with `BAD_REQUEST` because they could not be parsed',
   publishesRefused: 'publish requests refused, for whatever reason; nothing of them was stored',

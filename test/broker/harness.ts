@@ -24,8 +24,15 @@ export interface TestBroker {
   http(method: string, path: string, body?: unknown): Promise<{ status: number; body: Json }>
 }
 
-/** Starts a broker with these environment variables; WORKERS is 2 unless told. */
-export async function startBroker(env: Record<string, string> = {}, workerFile?: URL) {
+/**
+ * Starts a broker with these environment variables; WORKERS is 2 unless told. What would have ended
+ * the process goes to `fatal`.
+ */
+export async function startBroker(
+  env: Record<string, string> = {},
+  workerFile?: URL,
+  fatal: Error[] = [],
+) {
   const { config } = loadConfig({
     HOST: '127.0.0.1',
     PORT: '0',
@@ -33,10 +40,9 @@ export async function startBroker(env: Record<string, string> = {}, workerFile?:
     LOG_LEVEL: process.env['TEST_LOG_LEVEL'] ?? 'silent',
     ...env,
   })
-  const fatal: Error[] = []
   const broker = await Broker.start({
     config,
-    logger: pino({ level: config.logLevel }),
+    loggerFor: (component) => pino({ level: config.logLevel, base: { component } }),
     onFatal: (error) => fatal.push(error),
     ...(workerFile === undefined ? {} : { workerFile }),
   })
@@ -54,6 +60,14 @@ export async function startBroker(env: Record<string, string> = {}, workerFile?:
     },
   }
   return testBroker
+}
+
+/** A topic that the given shard owns. */
+export function topicOn({ broker }: TestBroker, shard: number, prefix = 'topic'): string {
+  for (let number = 0; ; number++) {
+    const topic = `${prefix}.${number}`
+    if (broker.gateway.names.byName(topic).shard === shard) return topic
+  }
 }
 
 /** What both kinds of client have: frames in the order they came, and the end of the connection. */
