@@ -154,7 +154,7 @@ export class Broker {
   }
 }
 
-export function memoryPlan(config: Config): MemoryPlan {
+function memoryPlan(config: Config): MemoryPlan {
   return config
 }
 

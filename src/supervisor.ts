@@ -67,6 +67,7 @@ export class Supervisor {
   readonly #common: Int32Array
   #watch: NodeJS.Timeout | undefined
   #isStopping = false
+  #fatal: Error | undefined
   #calledAtMs = 0
 
   constructor(memories: readonly ShardMemory[], options: SupervisorOptions) {
@@ -105,6 +106,7 @@ export class Supervisor {
     this.#watch = setInterval(() => this.#look(), WATCH_MS)
     const deadline = Date.now() + START_TIMEOUT_MS
     while (this.#charges.some((charge) => beatOf(charge) === 0)) {
+      if (this.#fatal !== undefined) throw this.#fatal
       if (Date.now() > deadline) throw new Error('the workers did not start')
       await new Promise((resolve) => setTimeout(resolve, 5))
     }
@@ -142,7 +144,7 @@ export class Supervisor {
   #onDeath(charge: Charge, error: unknown): void {
     if (this.#isStopping) return
     const { shard } = charge.memory
-    const { logger, onDown, onFatal } = this.#options
+    const { logger, onDown } = this.#options
     logger.error({ err: error, shard }, 'shard died, replacing it')
     const batches = charge.counters.get('batches')
     charge.deathsWithoutWork = batches === charge.batchesAtDeath ? charge.deathsWithoutWork + 1 : 1
@@ -152,10 +154,17 @@ export class Supervisor {
     onDown(shard)
     if (charge.deathsWithoutWork >= DEATHS_WITHOUT_WORK_MAX) {
       const deaths = `${charge.deathsWithoutWork} times without doing any work`
-      onFatal(new Error(`shard ${shard} died ${deaths}, giving up`, { cause: error }))
+      this.#giveUp(new Error(`shard ${shard} died ${deaths}, giving up`, { cause: error }))
       return
     }
     this.#run(charge)
+  }
+
+  #giveUp(error: Error): void {
+    if (this.#fatal !== undefined) return
+    this.#fatal = error
+    clearInterval(this.#watch)
+    this.#options.onFatal(error)
   }
 
   #look(): void {
@@ -183,7 +192,7 @@ export class Supervisor {
 
   #lookForReturn(charge: Charge, downAt: NonNullable<Charge['downAt']>, now: number): void {
     const { shard } = charge.memory
-    const { logger, onUp, onFatal, shardRestartTimeoutMs } = this.#options
+    const { logger, onUp, shardRestartTimeoutMs } = this.#options
     const downMs = now - downAt.sinceMs
     if (beatOf(charge) !== downAt.beat) {
       charge.downAt = undefined
@@ -191,7 +200,7 @@ export class Supervisor {
       logger.info({ shard, downMs }, 'shard replaced')
       onUp(shard)
     } else if (downMs > shardRestartTimeoutMs) {
-      onFatal(new Error(`shard ${shard} did not come back within ${shardRestartTimeoutMs} ms`))
+      this.#giveUp(new Error(`shard ${shard} did not come back within ${shardRestartTimeoutMs} ms`))
     }
   }
 

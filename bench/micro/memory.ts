@@ -8,7 +8,7 @@ import { type LogMemory, type Retention, TopicLog } from '../../src/log/topic-lo
 import { type SharedViews, viewsOf } from '../../src/ring/layout.js'
 import { hashTopic } from '../../src/routing/topic-hash.js'
 import { Journal } from '../../src/shard/journal.js'
-import { Appender } from '../../src/shard/publish.js'
+import { Appender } from '../../src/shard/appender.js'
 import { RandomIds } from '../../src/shard/random-ids.js'
 import { Topic } from '../../src/shard/topics.js'
 import { allocateSharedMemory, type ShardMemory } from '../../src/shared-memory.js'

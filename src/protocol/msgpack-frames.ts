@@ -35,7 +35,7 @@ export const ID_BYTES = 16
 /** Encodings of a payload. */
 export const PAYLOAD_MSGPACK = 0
 export const PAYLOAD_JSON = 1
-export const PAYLOAD_RAW = 2
+const PAYLOAD_RAW = 2
 
 export class MsgpackFrameReader {
   op = 0

@@ -13,15 +13,15 @@ export const DEPTH_MAX = 64
 
 export const NIL = 0xc0
 export const BIN8 = 0xc4
-export const BIN16 = 0xc5
-export const BIN32 = 0xc6
-export const STR8 = 0xd9
-export const STR16 = 0xda
-export const STR32 = 0xdb
-export const ARRAY16 = 0xdc
-export const ARRAY32 = 0xdd
-export const UINT32 = 0xce
-export const FLOAT64 = 0xcb
+const BIN16 = 0xc5
+const BIN32 = 0xc6
+const STR8 = 0xd9
+const STR16 = 0xda
+const STR32 = 0xdb
+const ARRAY16 = 0xdc
+const ARRAY32 = 0xdd
+const UINT32 = 0xce
+const FLOAT64 = 0xcb
 /** Type −1: the one extension that the specification itself defines. */
 const TIMESTAMP = 0xff
 

@@ -15,7 +15,7 @@ export const LINE_BYTES = 64
 
 /** Byte offsets from the base of a ring. */
 export const TAIL_OFFSET = 0
-export const HEAD_OFFSET = LINE_BYTES
+export const HEAD_OFFSET = TAIL_OFFSET + LINE_BYTES
 export const RECORDS_OFFSET = 2 * LINE_BYTES
 
 /** Records start on 8 bytes, so their fields can be read as int32 and float64 where they stand. */

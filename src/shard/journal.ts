@@ -41,7 +41,7 @@ const REDO_TIME_MS = 9
 const RESULTS = 16
 
 /** A record that was at work when its shard died this often is set aside. */
-export const CRASHES_MAX = 2
+const CRASHES_MAX = 2
 
 const NO_SLOT = -1
 

@@ -48,7 +48,7 @@ export class EntryView {
 }
 
 /** A payload that is not JSON text already, as it stands in JSON, with the mark of its encoding. */
-export function payloadText(buffer: Buffer, entry: EntryView, maxLength: number): string {
+function payloadText(buffer: Buffer, entry: EntryView, maxLength: number): string {
   // A private copy: msgpackr reads shared memory 12–20 times slower, and base64 needs one anyway.
   const bytes = Buffer.from(buffer.subarray(entry.payloadStart, entry.payloadEnd))
   if (entry.encoding === PAYLOAD_JSON) return bytes.toString()
@@ -58,7 +58,7 @@ export function payloadText(buffer: Buffer, entry: EntryView, maxLength: number)
 }
 
 /** Headers as a JSON object with the comma and name before it, or nothing. */
-export function headersText(buffer: Buffer, entry: EntryView): string {
+function headersText(buffer: Buffer, entry: EntryView): string {
   if (entry.headersStart === entry.headersEnd) return ''
   const bytes = Buffer.from(buffer.subarray(entry.headersStart, entry.headersEnd))
   const headers: Map<string, string> = headersUnpackr.unpack(bytes)

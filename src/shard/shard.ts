@@ -11,18 +11,16 @@
  */
 import assert from 'node:assert'
 import type { Logger } from 'pino'
-import { Reply, type ReplyCode, replyById } from '../errors.js'
+import { Reply, type ReplyCode } from '../errors.js'
 import { BlockAllocator } from '../log/block-allocator.js'
 import { TopicDirectory } from '../log/directory.js'
 import {
   DATA_BYTES_MIN,
   INDEX_SLOTS_MIN,
   type LogMemory,
-  OVER_RETENTION,
   type Retention,
   TopicLog,
 } from '../log/topic-log.js'
-import { errorFrame } from '../protocol/server-frames.js'
 import { type SharedViews, viewsOf } from '../ring/layout.js'
 import {
   EVENTS_AT_END,
@@ -30,12 +28,6 @@ import {
   FORMATS,
   type Format,
   Inbound,
-  JSON_TEXT,
-  MSGPACK,
-  PUBLISH_BATCH,
-  PUBLISH_HTTP,
-  PUBLISH_JSON,
-  Publish,
   Pull,
 } from '../ring/record.js'
 import { RingConsumer, RingProducer, setHead, setTail } from '../ring/spsc-ring.js'
@@ -43,12 +35,13 @@ import { hashTopic } from '../routing/topic-hash.js'
 import { countersOffset, type ShardMemory, setTopicCount, topicCount } from '../shared-memory.js'
 import { Counters, SHARD_COUNTERS, type ShardCounter } from '../telemetry/counters.js'
 import { ACKS_ROOM, AckWriter } from './acks.js'
+import { Appender } from './appender.js'
 import { Control } from './control.js'
 import { EVENTS_BYTES_MAX, EventWriter, LIVE, NO_ROOM } from './events.js'
 import { Journal } from './journal.js'
 import { Notices } from './notices.js'
 import { PatternTable } from './patterns.js'
-import { Appender, NOT_JSON } from './publish.js'
+import { Publishing } from './publishing.js'
 import { RandomIds } from './random-ids.js'
 import { Topic, TopicTable } from './topics.js'
 
@@ -94,7 +87,7 @@ export class Shard {
   readonly #common: Int32Array
   readonly #journal: Journal
   readonly #acks: AckWriter
-  readonly #appender: Appender
+  readonly #publishing: Publishing
   readonly #control: Control
   readonly #memory: LogMemory
   /** Topics with entries that attached formats have yet to be sent. */
@@ -135,7 +128,8 @@ export class Shard {
     this.#acks = new AckWriter(views, this.out)
     this.notices = new Notices(views, this.out)
     this.events = new EventWriter(views, this.out)
-    this.#appender = new Appender(views, this.#journal, new RandomIds())
+    const appender = new Appender(views, this.#journal, new RandomIds())
+    this.#publishing = new Publishing(this, this.#acks, appender)
     this.#memory = {
       ...views,
       blocks: new BlockAllocator(layout.blocks, layout.blockBytes),
@@ -312,9 +306,18 @@ export class Shard {
     if (ordinal >= this.#replayed) this.#journal.applied(ordinal, result)
   }
 
+  /** Messages of this batch stand in the topic's log: they are counted, and go out as EVENTS. */
+  stored(topic: Topic, count: number, bytes: number): void {
+    this.#stored += count
+    this.#storedBytes += bytes
+    if (topic.isDirty || topic.attached === 0) return
+    topic.isDirty = true
+    this.#dirty.push(topic)
+  }
+
   #process(ordinal: number): boolean {
     const { kind, start, end } = this.#in
-    if (kind === Inbound.publish) return this.#publish(ordinal, start)
+    if (kind === Inbound.publish) return this.#publishing.process(ordinal, start)
     if (kind === Inbound.pull) return this.#finish(ordinal, this.#pull(start))
     assert(kind === Inbound.control, `kind=${kind}`)
     this.#acks.flush() // An answer may take all the room there is.
@@ -325,121 +328,6 @@ export class Shard {
   #finish(ordinal: number, isDone: boolean, result = 0): boolean {
     if (isDone === DONE) this.noteResult(ordinal, result)
     return isDone
-  }
-
-  #publish(ordinal: number, start: number): boolean {
-    const { ints, bytes, buffer } = this.views
-    const field = start >> 2
-    const hash = (ints[field + Publish.topicHash] as number) >>> 0
-    const nameStart = start + (ints[field + Publish.topicStart] as number)
-    const nameLength = ints[field + Publish.topicLength] as number
-    const messages = start + (ints[field + Publish.messagesStart] as number)
-    const messagesEnd = start + (ints[field + Publish.messagesEnd] as number)
-    const count = ints[field + Publish.count] as number
-    const isJson = ((ints[field + Publish.flags] as number) & PUBLISH_JSON) !== 0
-
-    const earlier = this.resultOf(ordinal)
-    let topic = this.topics.find(hash, bytes, nameStart, nameLength)
-    if (topic === undefined) {
-      const made = this.findOrCreate(buffer.utf8Slice(nameStart, nameStart + nameLength))
-      if (!(made instanceof Topic)) return this.#refuse(ordinal, start, made.reply, made.message)
-      topic = made
-    }
-    if (earlier !== undefined) {
-      if (earlier < 0) {
-        return this.#refuse(ordinal, start, replyById(-earlier), 'the message was not stored')
-      }
-      this.#stored += count // The predecessor died before it had counted them.
-      this.#storedBytes += messagesEnd - messages
-      this.#markDirty(topic)
-      return this.#ack(start, topic, earlier, count)
-    }
-    if (this.#wouldOutrun(topic, count, messages, messagesEnd) && !this.flushTopicNow(topic)) {
-      return NOT_NOW
-    }
-    const firstSeq = this.#appender.append(
-      topic,
-      ordinal,
-      messages,
-      messagesEnd,
-      count,
-      isJson,
-      this.nowMs,
-    )
-    if (firstSeq < 0) {
-      const [reply, message] = this.#whyNotStored(firstSeq, count)
-      return this.#refuse(ordinal, start, reply, message)
-    }
-    this.#stored += count
-    this.#storedBytes += messagesEnd - messages
-    this.#markDirty(topic)
-    return this.#ack(start, topic, firstSeq, count)
-  }
-
-  /**
-   * True when storing these messages could drop entries whose EVENTS have not gone out yet: then
-   * they go out first. A publisher waits for the gateway to move, never for a subscriber.
-   */
-  #wouldOutrun(topic: Topic, count: number, start: number, end: number): boolean {
-    if (!topic.isDirty) return false
-    return !topic.log.keeps(topic.pendingFrom, count, Appender.bytesFor(count, start, end))
-  }
-
-  #whyNotStored(outcome: number, count: number): [ReplyCode, string] {
-    if (outcome === NOT_JSON) {
-      return [Reply.badRequest, 'messages.payload of encoding 1 must be JSON text']
-    }
-    if (outcome === OVER_RETENTION) {
-      const { count: most, bytes } = this.options.retention
-      const message = `a batch of ${count} does not fit TOPIC_HISTORY_SIZE=${most}, TOPIC_BYTES_MAX=${bytes}`
-      return [Reply.limitExceeded, message]
-    }
-    return [Reply.overloaded, 'LOG_MEMORY_BYTES is used up, the message was not stored']
-  }
-
-  #ack(start: number, topic: Topic, firstSeq: number, count: number): boolean {
-    const { ints } = this.views
-    const field = start >> 2
-    const flags = ints[field + Publish.flags] as number
-    const requester = ints[field + Publish.requester] as number
-    if ((flags & PUBLISH_HTTP) !== 0) {
-      this.notices.reply(requester, 200, {
-        status: 'published',
-        topic: topic.name,
-        epoch: topic.epoch,
-        first_seq: firstSeq,
-        last_seq: firstSeq + count - 1,
-      })
-      return DONE
-    }
-    const length = ints[field + Publish.requestLength] as number
-    if (length === 0) return DONE
-    const request = start + (ints[field + Publish.requestStart] as number)
-    const format = (flags & PUBLISH_JSON) !== 0 ? JSON_TEXT : MSGPACK
-    const end = request + length
-    const isBatch = count > 1 || (flags & PUBLISH_BATCH) !== 0
-    this.#acks.ack(requester, format, request, end, topic, firstSeq, count, isBatch, this.nowMs)
-    return DONE
-  }
-
-  #refuse(ordinal: number, start: number, reply: ReplyCode, message: string): boolean {
-    this.counters.add('publishesRefused')
-    if (ordinal >= this.#replayed) this.#journal.applied(ordinal, -reply.id)
-    const { ints, bytes } = this.views
-    const field = start >> 2
-    const flags = ints[field + Publish.flags] as number
-    const requester = ints[field + Publish.requester] as number
-    if ((flags & PUBLISH_HTTP) !== 0) {
-      this.notices.refuse(requester, reply, message)
-      return DONE
-    }
-    const length = ints[field + Publish.requestLength] as number
-    const request = start + (ints[field + Publish.requestStart] as number)
-    const id = length === 0 ? undefined : bytes.slice(request, request + length)
-    const format = (flags & PUBLISH_JSON) !== 0 ? JSON_TEXT : MSGPACK
-    const frame = errorFrame(format, id, reply, message, this.nowMs)
-    this.#acks.frame(requester, format, frame, length === 0 ? 0 : 1)
-    return DONE
   }
 
   /** Answers one PULL with the next run of entries, and says what is lost before it. */
@@ -500,12 +388,6 @@ export class Shard {
     return true
   }
 
-  #markDirty(topic: Topic): void {
-    if (topic.isDirty || topic.attached === 0) return
-    topic.isDirty = true
-    this.#dirty.push(topic)
-  }
-
   /** Refuses a record that has killed this shard too often, and remembers that it did. */
   #setAside(ordinal: number): boolean {
     const { kind, start, end } = this.#in
@@ -513,7 +395,9 @@ export class Shard {
     this.counters.add('recordsSetAside')
     this.#journal.forgetCrashes()
     const message = 'the broker failed on this request, it was set aside'
-    if (kind === Inbound.publish) return this.#refuse(ordinal, start, Reply.internal, message)
+    if (kind === Inbound.publish) {
+      return this.#publishing.refuse(ordinal, start, Reply.internal, message)
+    }
     if (ordinal >= this.#replayed) this.#journal.applied(ordinal, 0)
     if (kind === Inbound.pull) {
       const { ints } = this.views

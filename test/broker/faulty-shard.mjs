@@ -22,12 +22,12 @@ import { TopicLog } from '../../dist/src/log/topic-log.js'
 import { RingConsumer, RingProducer } from '../../dist/src/ring/spsc-ring.js'
 import { Doorbell } from '../../dist/src/ring/wakeup.js'
 import { AckWriter } from '../../dist/src/shard/acks.js'
+import { Appender } from '../../dist/src/shard/appender.js'
 import { runDutyCycle } from '../../dist/src/shard/duty-cycle.js'
 import { EventWriter } from '../../dist/src/shard/events.js'
 import { Journal } from '../../dist/src/shard/journal.js'
 import { Notices } from '../../dist/src/shard/notices.js'
 import { PatternTable } from '../../dist/src/shard/patterns.js'
-import { Appender } from '../../dist/src/shard/publish.js'
 import { Shard } from '../../dist/src/shard/shard.js'
 import {
   GATEWAY_BELL,

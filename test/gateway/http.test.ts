@@ -84,9 +84,8 @@ describe('topics', () => {
     slow.subscribe('a.*', { policy: 'disconnect' })
     rig.settle()
     slow.socket.isReading = false
-    for (const n of range(1, 3)) {
+    for (const _ of range(1, 3)) {
       door.ask('POST', '/topics/a.b/messages', { message: { payload: 'x'.repeat(60_000) } })
-      expect(n).toBeGreaterThan(0)
     }
     const { status, body } = door.ask('GET', '/topics/a.b')
     expect(status).toBe(200)

@@ -24,7 +24,7 @@ const KiB = 1024
 /** Turns of the crank after which a rig that finds no rest counts as broken. */
 const TURNS_MAX = 100_000
 
-export const silent: Logger = pino({ level: 'silent' })
+const silent: Logger = pino({ level: 'silent' })
 
 const PLAN: MemoryPlan = {
   workers: 1,
@@ -197,7 +197,7 @@ export function makeRig(options: RigOptions = {}): Rig {
   return rig
 }
 
-export class FakeSocket implements Socket {
+class FakeSocket implements Socket {
   /** Every frame in the order it was sent, copied as uWebSockets.js does. */
   readonly sent: Buffer[] = []
   readonly kinds: boolean[] = []

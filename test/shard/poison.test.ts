@@ -4,9 +4,9 @@
  */
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { JSON_TEXT, MSGPACK } from '../../src/ring/record.js'
+import { Appender } from '../../src/shard/appender.js'
 import { Control } from '../../src/shard/control.js'
 import { EventWriter } from '../../src/shard/events.js'
-import { Appender } from '../../src/shard/publish.js'
 import { makeRig, range } from '../gateway/rig.js'
 import { acksOf, notices, only, ShardRig, seqsOf } from './shard-rig.js'
 

@@ -89,7 +89,7 @@ class Run {
       memories,
       shardClass: stepper.Shard,
       shard: { retention },
-      gateway: { maxTopics: PLAN.maxTopics },
+      gateway: { maxTopics: PLAN.maxTopics, highWaterMarkBytes: 4 * KiB },
       onShardDeath: (error) => {
         if (!(error instanceof Crash)) throw error
         this.deaths++
@@ -587,6 +587,7 @@ function playScript(run: Run, script: readonly Action[]): readonly string[] {
   }
   run.settle()
   run.checkPublishes((client) => client.socket.closed === undefined)
+  stepper.crashAfter(NEVER) // From here on it is the test that asks the shard.
   for (const client of clients.filter(({ socket }) => socket.closed === undefined)) {
     for (const text of client.session.subscriptions?.keys() ?? []) {
       const ack = ackOf(client, `subscribe ${text}`)

@@ -1,0 +1,158 @@
+/**
+ * PUBLISH records: stored, and acked or refused.
+ * Runs on: the shard. Owns: nothing; the shard lends it topics, journal and the outbound ring.
+ */
+import { Reply, type ReplyCode, replyById } from '../errors.js'
+import { OVER_RETENTION } from '../log/topic-log.js'
+import { errorFrame } from '../protocol/server-frames.js'
+import {
+  JSON_TEXT,
+  MSGPACK,
+  PUBLISH_BATCH,
+  PUBLISH_HTTP,
+  PUBLISH_JSON,
+  Publish,
+} from '../ring/record.js'
+import type { AckWriter } from './acks.js'
+import { Appender, NOT_JSON } from './appender.js'
+import type { Shard } from './shard.js'
+import { Topic } from './topics.js'
+
+export class Publishing {
+  readonly #shard: Shard
+  readonly #acks: AckWriter
+  readonly #appender: Appender
+
+  constructor(shard: Shard, acks: AckWriter, appender: Appender) {
+    this.#shard = shard
+    this.#acks = acks
+    this.#appender = appender
+  }
+
+  /** Stores the messages of the record at `start` and acks them. False when there is no room now. */
+  process(ordinal: number, start: number): boolean {
+    const { ints, bytes, buffer } = this.#shard.views
+    const field = start >> 2
+    const hash = (ints[field + Publish.topicHash] as number) >>> 0
+    const nameStart = start + (ints[field + Publish.topicStart] as number)
+    const nameLength = ints[field + Publish.topicLength] as number
+    const messages = start + (ints[field + Publish.messagesStart] as number)
+    const messagesEnd = start + (ints[field + Publish.messagesEnd] as number)
+    const count = ints[field + Publish.count] as number
+    const isJson = ((ints[field + Publish.flags] as number) & PUBLISH_JSON) !== 0
+
+    const earlier = this.#shard.resultOf(ordinal)
+    let topic = this.#shard.topics.find(hash, bytes, nameStart, nameLength)
+    if (topic === undefined) {
+      const made = this.#shard.findOrCreate(buffer.utf8Slice(nameStart, nameStart + nameLength))
+      if (!(made instanceof Topic)) return this.refuse(ordinal, start, made.reply, made.message)
+      topic = made
+    }
+    if (earlier !== undefined) {
+      if (earlier < 0) {
+        return this.refuse(ordinal, start, replyById(-earlier), 'the message was not stored')
+      }
+      // The predecessor died before it had counted them, and before they went out as EVENTS.
+      this.#shard.stored(topic, count, messagesEnd - messages)
+      return this.#ack(start, topic, earlier, count)
+    }
+    if (
+      this.#wouldOutrun(topic, count, messages, messagesEnd) &&
+      !this.#shard.flushTopicNow(topic)
+    ) {
+      return false
+    }
+    const firstSeq = this.#appender.append(
+      topic,
+      ordinal,
+      messages,
+      messagesEnd,
+      count,
+      isJson,
+      this.#shard.nowMs,
+    )
+    if (firstSeq < 0) {
+      const [reply, message] = this.#whyNotStored(firstSeq, count)
+      return this.refuse(ordinal, start, reply, message)
+    }
+    this.#shard.stored(topic, count, messagesEnd - messages)
+    return this.#ack(start, topic, firstSeq, count)
+  }
+
+  /**
+   * True when storing these messages could drop entries whose EVENTS have not gone out yet: then
+   * they go out first. A publisher waits for the gateway to move, never for a subscriber.
+   */
+  #wouldOutrun(topic: Topic, count: number, start: number, end: number): boolean {
+    if (!topic.isDirty) return false
+    return !topic.log.keeps(topic.pendingFrom, count, Appender.bytesFor(count, start, end))
+  }
+
+  #whyNotStored(outcome: number, count: number): [ReplyCode, string] {
+    if (outcome === NOT_JSON) {
+      return [Reply.badRequest, 'messages.payload of encoding 1 must be JSON text']
+    }
+    if (outcome === OVER_RETENTION) {
+      const { count: most, bytes } = this.#shard.options.retention
+      const message = `a batch of ${count} does not fit TOPIC_HISTORY_SIZE=${most}, TOPIC_BYTES_MAX=${bytes}`
+      return [Reply.limitExceeded, message]
+    }
+    return [Reply.overloaded, 'LOG_MEMORY_BYTES is used up, the message was not stored']
+  }
+
+  #ack(start: number, topic: Topic, firstSeq: number, count: number): boolean {
+    const { ints } = this.#shard.views
+    const field = start >> 2
+    const flags = ints[field + Publish.flags] as number
+    const requester = ints[field + Publish.requester] as number
+    if ((flags & PUBLISH_HTTP) !== 0) {
+      this.#shard.notices.reply(requester, 200, {
+        status: 'published',
+        topic: topic.name,
+        epoch: topic.epoch,
+        first_seq: firstSeq,
+        last_seq: firstSeq + count - 1,
+      })
+      return true
+    }
+    const length = ints[field + Publish.requestLength] as number
+    if (length === 0) return true
+    const request = start + (ints[field + Publish.requestStart] as number)
+    const format = (flags & PUBLISH_JSON) !== 0 ? JSON_TEXT : MSGPACK
+    const end = request + length
+    const isBatch = count > 1 || (flags & PUBLISH_BATCH) !== 0
+    this.#acks.ack(
+      requester,
+      format,
+      request,
+      end,
+      topic,
+      firstSeq,
+      count,
+      isBatch,
+      this.#shard.nowMs,
+    )
+    return true
+  }
+
+  /** Tells the publisher that nothing of the record at `start` was stored, and why. */
+  refuse(ordinal: number, start: number, reply: ReplyCode, message: string): boolean {
+    this.#shard.counters.add('publishesRefused')
+    this.#shard.noteResult(ordinal, -reply.id)
+    const { ints, bytes } = this.#shard.views
+    const field = start >> 2
+    const flags = ints[field + Publish.flags] as number
+    const requester = ints[field + Publish.requester] as number
+    if ((flags & PUBLISH_HTTP) !== 0) {
+      this.#shard.notices.refuse(requester, reply, message)
+      return true
+    }
+    const length = ints[field + Publish.requestLength] as number
+    const request = start + (ints[field + Publish.requestStart] as number)
+    const id = length === 0 ? undefined : bytes.slice(request, request + length)
+    const format = (flags & PUBLISH_JSON) !== 0 ? JSON_TEXT : MSGPACK
+    const frame = errorFrame(format, id, reply, message, this.#shard.nowMs)
+    this.#acks.frame(requester, format, frame, length === 0 ? 0 : 1)
+    return true
+  }
+}
