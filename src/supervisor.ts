@@ -24,8 +24,9 @@ import { Counters, SHARD_COUNTERS, type ShardCounter } from './telemetry/counter
 
 /** Bound on the start of all threads: a machine that is busy starts them slowly. */
 const START_TIMEOUT_MS = 30_000
-/** How often a replacement is looked for, and how often a stuck shard. */
+/** How often a replacement is looked for, and how often a stuck shard while none is awaited. */
 const WATCH_MS = 20
+const QUIET_WATCH_MS = 1000
 /** How often a thread is asked for in place of one that died before it was up. */
 const CALL_THREAD_MS = 200
 /** Deaths in a row between which a shard did no work at all. */
@@ -103,7 +104,7 @@ export class Supervisor {
   /** Resolves when every shard runs. */
   async start(): Promise<void> {
     for (const charge of this.#charges) this.#run(charge)
-    this.#watch = setInterval(() => this.#look(), WATCH_MS)
+    this.#lookSoon()
     const deadline = Date.now() + START_TIMEOUT_MS
     while (this.#charges.some((charge) => beatOf(charge) === 0)) {
       if (this.#fatal !== undefined) throw this.#fatal
@@ -115,7 +116,7 @@ export class Supervisor {
   /** Lets every shard finish what is in its ring, and ends the threads; after `timeoutMs` by force. */
   async stop(timeoutMs: number): Promise<void> {
     this.#isStopping = true
-    clearInterval(this.#watch)
+    clearTimeout(this.#watch)
     Atomics.store(this.#common, STOP_FLAG >> 2, 1)
     for (const { ints } of this.#charges) new Doorbell(ints, SHARD_BELL).ring()
     let timer: NodeJS.Timeout | undefined
@@ -158,13 +159,25 @@ export class Supervisor {
       return
     }
     this.#run(charge)
+    this.#lookSoon()
   }
 
   #giveUp(error: Error): void {
     if (this.#fatal !== undefined) return
     this.#fatal = error
-    clearInterval(this.#watch)
+    clearTimeout(this.#watch)
     this.#options.onFatal(error)
+  }
+
+  /** Looks again: at once when a shard is down, seldom when all is well, since looking costs too. */
+  #lookSoon(): void {
+    clearTimeout(this.#watch)
+    const isDown = this.#charges.some(({ downAt }) => downAt !== undefined)
+    const delayMs = isDown ? WATCH_MS : Math.min(QUIET_WATCH_MS, this.#options.shardStallMs / 4)
+    this.#watch = setTimeout(() => {
+      this.#look()
+      if (!this.#isStopping && this.#fatal === undefined) this.#lookSoon()
+    }, delayMs)
   }
 
   #look(): void {
