@@ -213,12 +213,14 @@ test('connections that come and go while shards die leave nothing behind', async
   const broker = await startBroker({}, FAULTY_SHARD)
   const inject = injector()
   const draw = seeded()
-  let left = 400
+  const { gateway } = broker.broker
+  let visits = 0
+  const isOver = () => visits > 400 && gateway.counters.get('shardRestarts') > 10
   const visitor = async () => {
-    while (left-- > 0) await visit(broker, draw)
+    for (; !isOver(); visits++) await visit(broker, draw)
   }
   const killer = async () => {
-    for (let kills = 0; left > 0; kills++) {
+    for (let kills = 0; !isOver(); kills++) {
       const [type, method] = STEPS[kills % STEPS.length] as (typeof STEPS)[number]
       const calls = Math.floor(draw() * 20)
       void inject({ kind: 'throw', shard: kills % 2, type, method, isAfter: draw() < 0.5, calls })
@@ -227,11 +229,9 @@ test('connections that come and go while shards die leave nothing behind', async
     }
   }
   await Promise.all([killer(), ...Array.from({ length: 20 }, visitor)])
-  const { gateway } = broker.broker
   await waitUntil(() => gateway.links.every((link) => !link.isDown && link.isDrained))
   await Promise.all([0, 1].map((shard) => inject({ kind: 'disarm', shard })))
   await expectNothingLeft(broker)
-  expect(gateway.counters.get('shardRestarts')).toBeGreaterThan(5)
   expect(broker.fatal).toEqual([])
 })
 
