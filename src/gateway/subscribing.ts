@@ -321,6 +321,7 @@ export class Subscribing {
       feed: undefined,
       joined: group === undefined ? undefined : new Uint8Array(this.#links.length),
       isEnded: false,
+      toldEpochs: options.epochs ? new WeakSet() : undefined,
       lags: undefined,
     }
   }

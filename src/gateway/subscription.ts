@@ -30,6 +30,8 @@ export interface Subscription {
   /** Per shard: 1 once the shard has told every topic that matches. */
   readonly joined: Uint8Array | undefined
   isEnded: boolean
+  /** Feeds whose epoch the client was told; undefined when it did not ask for them. */
+  readonly toldEpochs: WeakSet<Feed> | undefined
   /** Feeds on which it is not LIVE. */
   lags: Map<Feed, Lag> | undefined
 }

@@ -29,6 +29,8 @@ export interface SubscribeOptions {
   readonly clientId: string | undefined
   /** JSON only: events may come as one frame with a list. */
   readonly batch: boolean
+  /** Patterns only: say the epoch of each topic before its first event, so that it can be resumed. */
+  readonly epochs: boolean
 }
 
 /**
@@ -46,11 +48,14 @@ export function subscribeOptions(
   }
   const batch = optional(fields, 'batch') ?? false
   if (typeof batch !== 'boolean') throw bad('batch must be true or false')
+  const epochs = optional(fields, 'epochs') ?? false
+  if (typeof epochs !== 'boolean') throw bad('epochs must be true or false')
   return {
     start: startOf(fields, isPattern, nowMs),
     policy,
     clientId: clientIdOf(fields),
     batch,
+    epochs: epochs && isPattern,
   }
 }
 
