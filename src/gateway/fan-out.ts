@@ -280,8 +280,8 @@ export class FanOut {
   }
 
   /** A pattern's client learns the epoch of each topic before its first event, if it asked to. */
-  #tellEpoch({ toldEpochs, session, text }: Subscription, feed: Feed): void {
-    if (toldEpochs === undefined || toldEpochs.has(feed)) return
+  #tellEpoch({ toldEpochs, session, text, group }: Subscription, feed: Feed): void {
+    if (toldEpochs === undefined || group === undefined || toldEpochs.has(feed)) return
     toldEpochs.add(feed)
     const details = { subscription: text, epoch: feed.epoch }
     this.#outbox.queue(session, infoFrame(session.format, 'EPOCH', feed.topic, details, Date.now()))

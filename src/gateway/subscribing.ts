@@ -6,8 +6,13 @@
  * shard is told when nobody is left, after whatever was asked of it before.
  */
 import { Refusal, Reply, replyById } from '../errors.js'
+import { CURSORS_MAX } from '../protocol/limits.js'
 import { ackFrame, errorFrame, infoFrame, type RequestId } from '../protocol/server-frames.js'
-import { type SubscribeOptions, subscribeOptions } from '../protocol/subscribe-options.js'
+import {
+  type Cursor,
+  type SubscribeOptions,
+  subscribeOptions,
+} from '../protocol/subscribe-options.js'
 import type { ControlNotice, Format } from '../ring/record.js'
 import { isPattern, patternProblem } from '../routing/topic-name.js'
 import type { FanOut } from './fan-out.js'
@@ -205,7 +210,13 @@ export class Subscribing {
       return
     }
     const { epoch, startSeq, lastSeq, recovered } = notice
-    const result = { epoch, seq: lastSeq, ...(recovered === null ? {} : { recovered }) }
+    const cursors = { [subscription.text]: { epoch, seq: startSeq } }
+    const result = {
+      epoch,
+      seq: lastSeq,
+      ...(recovered === null ? {} : { recovered }),
+      ...(subscription.toldEpochs === undefined ? {} : { cursors }),
+    }
     const ack = ackFrame(session.format, requestId, subscription.text, result, Date.now())
     this.#outbox.queue(session, ack)
     subscription.feed = feed
@@ -237,6 +248,8 @@ export class Subscribing {
     let waiting = this.#links.length
     let recovered: boolean | null = null
     let refusal: Answer | undefined
+    /** What comes next in each topic: with this the client can resume those that stay silent, too. */
+    const cursors = subscription.toldEpochs === undefined ? undefined : new Map<string, Cursor>()
     const tokens: number[] = []
     for (const link of this.#links) {
       // Topics told already: a shard that dies half way tells them again.
@@ -247,7 +260,11 @@ export class Subscribing {
             if (told.has(notice.topicId)) return
             told.add(notice.topicId)
             if (notice.recovered !== null) recovered = (recovered ?? true) && notice.recovered
-            this.#onMatch(link.number, subscription, notice)
+            const feed = this.#onMatch(link.number, subscription, notice)
+            if (feed !== undefined && cursors !== undefined && cursors.size < CURSORS_MAX) {
+              cursors.set(feed.topic, { epoch: feed.epoch, seq: notice.startSeq })
+              subscription.toldEpochs?.add(feed)
+            }
             return
           }
           this.#requests.delete(token)
@@ -259,7 +276,10 @@ export class Subscribing {
             this.#onRefused(subscription, refusal, requestId)
             return
           }
-          const result = recovered === null ? {} : { recovered }
+          const result = {
+            ...(recovered === null ? {} : { recovered }),
+            ...(cursors === undefined ? {} : { cursors: Object.fromEntries(cursors) }),
+          }
           const ack = ackFrame(session.format, requestId, pattern, result, Date.now())
           this.#outbox.queue(session, ack)
           this.#fanOut.pump(session)
@@ -274,19 +294,21 @@ export class Subscribing {
     group.members.add(subscription)
   }
 
-  #onMatch(shard: number, subscription: Subscription, notice: NoticeOf<'match'>): void {
+  /** The feed of the topic that matched, unless it is gone or nobody wants it any more. */
+  #onMatch(shard: number, subscription: Subscription, notice: NoticeOf<'match'>): Feed | undefined {
     const { session, group } = subscription
     const feed = this.#fanOut.feed(shard, notice.topicId, session.format)
-    if (feed === undefined || group === undefined) return
+    if (feed === undefined || group === undefined) return undefined
     if (this.#fanOut.groups.has(group.id)) this.#fanOut.linkGroup(feed, group)
     if (subscription.isEnded) {
       this.#releaseFeed(feed)
-      return
+      return undefined
     }
     // The ack comes first, so nothing is asked for until every shard has answered.
     if (notice.startSeq < feed.nextSeq) {
       this.#fanOut.addLag(subscription, feed, notice.startSeq, false)
     }
+    return feed
   }
 
   #findOrMakeGroup(text: string, format: Format): PatternGroup {

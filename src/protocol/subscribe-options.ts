@@ -29,7 +29,10 @@ export interface SubscribeOptions {
   readonly clientId: string | undefined
   /** JSON only: events may come as one frame with a list. */
   readonly batch: boolean
-  /** Patterns only: say the epoch of each topic before its first event, so that it can be resumed. */
+  /**
+   * The ack says what comes next in each topic (`cursors`, at most CURSORS_MAX of them), and for a
+   * pattern the epoch of every other topic comes before its first event: so that it can be resumed.
+   */
   readonly epochs: boolean
 }
 
@@ -55,7 +58,7 @@ export function subscribeOptions(
     policy,
     clientId: clientIdOf(fields),
     batch,
-    epochs: epochs && isPattern,
+    epochs,
   }
 }
 
