@@ -36,6 +36,10 @@ export class Backoff {
 
   /** A connection ended after it had been open for this long. */
   wasOpenFor(ms: number): void {
-    if (ms >= STABLE_MS) this.#attempts = 0
+    if (ms >= STABLE_MS) this.reset()
+  }
+
+  reset(): void {
+    this.#attempts = 0
   }
 }

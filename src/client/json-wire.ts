@@ -10,7 +10,7 @@ const decoder = new TextDecoder()
 export function jsonWire(): Wire {
   return {
     subprotocol: 'ringcast.v1.json',
-    newBatch: (topic) => new JsonBatch(topic, []),
+    newBatch: (topic) => new JsonBatch(topic),
     subscribe: (requestId, topic, options) =>
       JSON.stringify({
         type: 'subscribe',
@@ -29,12 +29,11 @@ export function jsonWire(): Wire {
 class JsonBatch implements OutgoingBatch {
   readonly #topic: string
   /** Each message as JSON text. */
-  readonly #messages: string[]
+  readonly #messages: string[] = []
   #bytes = 0
 
-  constructor(topic: string, messages: string[]) {
+  constructor(topic: string) {
     this.#topic = topic
-    this.#messages = messages
   }
 
   get count(): number {
@@ -46,12 +45,14 @@ class JsonBatch implements OutgoingBatch {
   }
 
   add({ encoding, payload, id, headers }: OutgoingMessage): void {
-    if (encoding !== 1) {
-      throw new TypeError('a JSON connection takes JSON payloads; use the JSON codec')
-    }
+    if (encoding !== 1) throw new TypeError('a JSON connection takes JSON payloads only')
     const idText = id === undefined ? '' : `"id":"${uuid(id)}",`
     const headersText = headers === undefined ? '' : `,"headers":${JSON.stringify(headers)}`
     const text = `{${idText}"payload":${decoder.decode(payload)}${headersText}}`
+    this.#append(text)
+  }
+
+  #append(text: string): void {
     this.#messages.push(text)
     this.#bytes += text.length
   }
@@ -65,8 +66,10 @@ class JsonBatch implements OutgoingBatch {
     return `{"type":"publish_batch",${head},"messages":[${this.#messages.join(',')}]}`
   }
 
-  split(): OutgoingBatch[] {
-    return this.#messages.map((message) => new JsonBatch(this.#topic, [message]))
+  pick(positions: readonly number[]): OutgoingBatch {
+    const batch = new JsonBatch(this.#topic)
+    for (const position of positions) batch.#append(this.#messages[position] as string)
+    return batch
   }
 }
 

@@ -110,12 +110,13 @@ class MsgpackBatch implements OutgoingBatch {
     return buffer.subarray(start, this.#end)
   }
 
-  split(): OutgoingBatch[] {
-    return this.#starts.map((start, index) => {
-      const batch = new MsgpackBatch(this.#topic)
-      batch.#append(this.#buffer.subarray(start, this.#starts[index + 1] ?? this.#end))
-      return batch
-    })
+  pick(positions: readonly number[]): OutgoingBatch {
+    const batch = new MsgpackBatch(this.#topic)
+    for (const position of positions) {
+      const end = this.#starts[position + 1] ?? this.#end
+      batch.#append(this.#buffer.subarray(this.#starts[position], end))
+    }
+    return batch
   }
 
   #append(message: Uint8Array): void {
@@ -162,8 +163,9 @@ function receive(data: Uint8Array | string, sink: WireSink): void {
   while (at < data.length) {
     if (!readArray(data, at, data.length, span) || span.length < 2) throw notAFrame()
     const op = data[span.start] as number
-    if (op === EVENTS) {
-      at = receiveEvents(data, span.start + 1, sink)
+    if (op === EVENTS && span.length >= 4) {
+      const more = span.length - 4
+      at = skipValues(data, receiveEvents(data, span.start + 1, sink), more)
       continue
     }
     const end = skipValue(data, at, data.length)
@@ -236,8 +238,19 @@ function receiveEvents(data: Uint8Array, at: number, sink: WireSink): number {
       if (data[next] !== NIL) headers = data.subarray(next, after)
       next = after
     }
+    if (elements > 6) next = skipValues(data, next, elements - 6)
     const message: RawMessage = { topic, pattern, seq, timeMs, encoding, payload, id, headers }
     sink.onMessage(message)
+  }
+  return next
+}
+
+/** Elements that a newer broker may send, and that we do not know. */
+function skipValues(data: Uint8Array, at: number, count: number): number {
+  let next = at
+  for (let index = 0; index < count; index++) {
+    next = skipValue(data, next, data.length)
+    if (next < 0) throw notAFrame()
   }
   return next
 }

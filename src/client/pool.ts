@@ -5,17 +5,22 @@
  * A topic always uses the same connection, so its order is that of the calls. Worth it when one
  * connection's encoding or TCP window is the limit, not the broker.
  */
-import { type Client, type ConnectOptions, connect } from './client.js'
+import type { PublishResult } from './bundle.js'
+import { type Client, connect } from './client.js'
 import type { MessageHandler } from './handler.js'
-import type { BatchResult, PublishOptions, PublishResult } from './publisher.js'
+import type { ConnectOptions } from './options.js'
+import type { BatchResult, PublishOptions } from './publisher.js'
 import type { SubscribeOptions, Subscription } from './subscription.js'
 
+/** How connectPool() connects. */
 export interface PoolOptions extends ConnectOptions {
   /** Connections. Default 4. */
   readonly size?: number
 }
 
 /**
+ * Opens several connections; rejects, and leaves none, when one of them cannot be opened.
+ * @throws as connect() does
  * @example
  * const pool = await connectPool('ws://localhost:8080/ws', { size: 4 })
  * pool.publishNow('ticks.eur', { bid: 1.1 })
@@ -34,7 +39,14 @@ export async function connectPool(url: string, options: PoolOptions = {}): Promi
   return new ClientPool(clients)
 }
 
+/**
+ * Connections that publish as one, made by connectPool(). Each topic or pattern always uses the same
+ * one of them.
+ * @example
+ * for (const client of pool.clients) client.on('error', (error) => console.error(error))
+ */
 export class ClientPool {
+  /** The connections, for their events and states. */
   readonly clients: readonly Client[]
 
   /** @internal Use connectPool(). */
@@ -42,14 +54,17 @@ export class ClientPool {
     this.clients = clients
   }
 
+  /** As Client.publish(), over the topic's connection. */
   publish(topic: string, payload: unknown, options?: PublishOptions): Promise<PublishResult> {
     return this.clientFor(topic).publish(topic, payload, options)
   }
 
+  /** As Client.publishNow(); when it returns false, wait for `drain` of `clientFor(topic)`. */
   publishNow(topic: string, payload: unknown, options?: PublishOptions): boolean {
     return this.clientFor(topic).publishNow(topic, payload, options)
   }
 
+  /** As Client.publishBatch(), over the topic's connection. */
   publishBatch(
     topic: string,
     payloads: readonly unknown[],
@@ -58,12 +73,22 @@ export class ClientPool {
     return this.clientFor(topic).publishBatch(topic, payloads, options)
   }
 
+  /** As Client.subscribe(), over the connection of this topic or pattern. */
+  subscribe<Payload = unknown>(text: string, options?: SubscribeOptions): Subscription<Payload>
+  /** As Client.subscribe() with a handler, over the connection of this topic or pattern. */
   subscribe<Payload = unknown>(
     text: string,
     handler: MessageHandler<Payload>,
     options?: SubscribeOptions,
+  ): Subscription<Payload>
+  subscribe<Payload = unknown>(
+    text: string,
+    handlerOrOptions?: MessageHandler<Payload> | SubscribeOptions,
+    options?: SubscribeOptions,
   ): Subscription<Payload> {
-    return this.clientFor(text).subscribe(text, handler, options)
+    const client = this.clientFor(text)
+    if (typeof handlerOrOptions !== 'function') return client.subscribe(text, handlerOrOptions)
+    return client.subscribe(text, handlerOrOptions, options)
   }
 
   /** The connection that this topic or pattern always uses. */
@@ -75,10 +100,12 @@ export class ClientPool {
     return this.clients[(hash >>> 0) % this.clients.length] as Client
   }
 
+  /** Drains every connection, as Client.drain() does. */
   async drain(timeoutMs?: number): Promise<void> {
     await Promise.all(this.clients.map((client) => client.drain(timeoutMs)))
   }
 
+  /** Closes every connection at once. */
   close(): void {
     for (const client of this.clients) client.close()
   }

@@ -1,12 +1,16 @@
-/** What `import … from 'ringcast/client'` gives: the public names of the SDK, and nothing else. */
-export {
-  Client,
-  type ClientEvents,
-  type ClientHooks,
-  type ClientState,
-  type ConnectOptions,
-  connect,
-} from './client.js'
+/**
+ * The client SDK of ringcast: publish and subscribe from Node and browsers over one WebSocket that
+ * comes back by itself. Begin with {@link connect}.
+ * @example
+ * import { connect } from 'ringcast/client'
+ *
+ * const client = await connect('ws://localhost:8080/ws')
+ * client.subscribe('orders.*', ({ topic, payload }) => console.log(topic, payload))
+ * await client.publish('orders.new', { id: 1 })
+ * @module
+ */
+export type { PublishResult } from './bundle.js'
+export { Client, type ClientEvents, type ClientState, connect } from './client.js'
 export type { PayloadCodec } from './codecs.js'
 export {
   ConnectionClosedError,
@@ -19,13 +23,18 @@ export {
   SubscribeError,
   TimeoutError,
 } from './errors.js'
-export type { BreakerState, HandlerContext, HandlerOptions, MessageHandler } from './handler.js'
+export type {
+  BreakerOptions,
+  BreakerState,
+  HandlerContext,
+  HandlerOptions,
+  MessageHandler,
+  RetryOptions,
+} from './handler.js'
 export { Message } from './message.js'
+export type { ClientHooks, ConnectOptions } from './options.js'
+export type { EpochChange, Gap } from './places.js'
 export { ClientPool, connectPool, type PoolOptions } from './pool.js'
-export type { BatchResult, PublishOptions, PublishResult } from './publisher.js'
-export {
-  type Gap,
-  type SubscribeOptions,
-  Subscription,
-  type SubscriptionEvents,
-} from './subscription.js'
+export type { BatchResult, PublishOptions } from './publisher.js'
+export type { WebSocketClass, WebSocketLike } from './socket.js'
+export { type SubscribeOptions, Subscription, type SubscriptionEvents } from './subscription.js'

@@ -5,7 +5,7 @@
 import { ConnectionClosedError } from './errors.js'
 import type { Frame } from './wire.js'
 
-/** The part of the WHATWG WebSocket that is used; `ws` has it too. */
+/** The part of the WHATWG WebSocket that the SDK uses; browsers', Node's and `ws` have it. */
 export interface WebSocketLike {
   binaryType: string
   readonly bufferedAmount: number
@@ -13,12 +13,13 @@ export interface WebSocketLike {
   onmessage: ((event: never) => void) | null
   onclose: ((event: never) => void) | null
   onerror: ((event: never) => void) | null
-  send(data: Frame): void
+  send(data: Uint8Array | string): void
   close(code?: number, reason?: string): void
   /** `ws` only: ends the connection without waiting for the peer. */
   terminate?(): void
 }
 
+/** A WebSocket constructor, for `ConnectOptions.WebSocket`. */
 export type WebSocketClass = new (url: string, protocols: string[]) => WebSocketLike
 
 export interface SocketEvents {
@@ -32,14 +33,18 @@ export interface Socket {
   send(frame: Frame): void
   /** Bytes that send() took and the network has not. */
   readonly bufferedBytes: number
-  /** Ends the connection; onClose() follows. */
+  /** Settles when the connection is really gone. */
+  readonly gone: Promise<void>
+  /** Ends the connection after what was sent; onClose() follows. A peer that does not answer is left. */
   close(): void
   /** Gives the connection up at once: onClose() is called now, the peer may hear of it or not. */
-  abandon(): void
+  abandon(reason: string): void
 }
 
 const ABNORMAL = 1006
 const NORMAL = 1000
+/** How long the peer has to answer a close: a frozen one never does. */
+const CLOSE_GRACE_MS = 1000
 
 /** The class that this platform has, or `ws`. Rejects when there is neither. */
 export async function findWebSocket(): Promise<WebSocketClass> {
@@ -52,6 +57,7 @@ export async function findWebSocket(): Promise<WebSocketClass> {
   }
 }
 
+/** Begins to connect. Throws what the class throws for a URL that is none. */
 export function openSocket(
   WebSocketImpl: WebSocketClass,
   url: string,
@@ -62,9 +68,17 @@ export function openSocket(
   // `ws` would copy every frame to make an ArrayBuffer of it.
   socket.binaryType = socket.terminate === undefined ? 'arraybuffer' : 'nodebuffer'
   let isOver = false
+  let why = ''
+  let grace: ReturnType<typeof setTimeout> | undefined
+  let settleGone: () => void = () => {}
+  const gone = new Promise<void>((resolve) => {
+    settleGone = resolve
+  })
   const end = (code: number, reason: string) => {
     if (isOver) return
     isOver = true
+    socket.onopen = null
+    socket.onmessage = null
     events.onClose(code, reason)
   }
   socket.onopen = () => {
@@ -73,18 +87,34 @@ export function openSocket(
   socket.onmessage = ({ data }: { data: ArrayBuffer | Uint8Array | string }) => {
     if (!isOver) events.onFrame(data instanceof ArrayBuffer ? new Uint8Array(data) : data)
   }
-  socket.onclose = ({ code, reason }: { code: number; reason: string }) => end(code, reason)
-  socket.onerror = () => {} // A close event follows, and says what there is to say.
+  socket.onclose = ({ code, reason }: { code: number; reason: string }) => {
+    clearTimeout(grace)
+    settleGone()
+    end(code, reason === '' ? why : reason)
+  }
+  // A close event follows. `ws` says here why there is no connection, browsers tell nobody.
+  socket.onerror = ({ message }: { message?: string }) => {
+    why = message ?? ''
+  }
   return {
+    gone,
     send: (frame) => socket.send(frame),
     get bufferedBytes() {
       return socket.bufferedAmount
     },
-    close: () => socket.close(NORMAL),
-    abandon: () => {
+    close: () => {
+      if (isOver) return
+      socket.close(NORMAL)
+      grace ??= setTimeout(() => {
+        socket.terminate?.()
+        settleGone()
+      }, CLOSE_GRACE_MS)
+    },
+    abandon: (reason) => {
       if (socket.terminate === undefined) socket.close()
       else socket.terminate()
-      end(ABNORMAL, 'abandoned')
+      settleGone()
+      end(ABNORMAL, reason)
     },
   }
 }

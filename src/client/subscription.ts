@@ -1,125 +1,134 @@
 /**
  * One subscription: messages to an iterator or to a handler, across reconnects.
- * Runs on: Node and browsers. Owns: a bounded queue, and for each topic where it is.
+ * Runs on: Node and browsers. Owns: a bounded queue, and its places in the topics.
  *
  * When the queue is full, or the user says so, the subscription is taken off at the broker and put on
  * again later from where it was: the broker's log is the buffer. What the log has dropped by then is
  * told as a gap. So a slow handler never fills this process, on any platform.
  */
-import { EventEmitter } from 'eventemitter3'
-import type { HandlerError } from './errors.js'
+import type { Subscriber } from './attachment.js'
+import type { PayloadCodec } from './codecs.js'
+import { ConnectionClosedError, type HandlerError } from './errors.js'
+import { Fifo } from './fifo.js'
 import {
   type BreakerState,
   type HandlerOptions,
   type MessageHandler,
   makeHandler,
+  type RunHandler,
 } from './handler.js'
 import { Message, type RawMessage } from './message.js'
+import { type EpochChange, type Gap, Places } from './places.js'
+import { SafeEmitter } from './safe-emitter.js'
 import type { AckResult, WireInfo } from './wire.js'
 
-/** Topics whose place is remembered for a pattern; the broker takes no more when resuming. */
-const CURSORS_MAX = 1000
+const MAX_IN_FLIGHT = 10_000
+/** What is on its way when the queue is full is still taken, up to as much again and this. */
+const OVERSHOOT = 1000
 
+/** Where a subscription begins, what it may hold, and what becomes of a handler that fails. */
 export interface SubscribeOptions extends HandlerOptions {
-  /** Begin with the newest N messages that the broker holds. */
+  /** Begin with the newest N messages that the broker holds. Default 0: with what comes from now on. */
   readonly lastN?: number
-  /** Begin with messages since a time: ISO 8601, or a duration such as "30s". */
+  /** Begin with messages since a time: ISO 8601, or a duration such as "30s", "5m". */
   readonly since?: string
-  /** Begin with this seq (a topic only); with `epoch` the broker checks that it is the same log. */
+  /** Begin with this seq (a topic only). */
   readonly fromSeq?: number
+  /** With `fromSeq`: the epoch in which it counts. If the log is another one, all of that is sent. */
   readonly epoch?: string
-  /** What the broker does when this subscriber cannot keep up. */
+  /** What the broker does when this subscriber cannot keep up. Default: the broker's. */
   readonly policy?: 'drop_oldest' | 'disconnect'
-  /** Label in the broker's stats. */
+  /** Label in the broker's stats, at most 128 bytes. */
   readonly clientId?: string
   /** Handlers running at once. With 1, the default, messages of a topic are handled in order. */
   readonly concurrency?: number
-  /** Messages received and not yet handled; beyond it the broker keeps the rest. Default 10 000. */
+  /**
+   * Messages received and not yet handled or iterated over; beyond it the broker keeps the rest.
+   * What was on its way by then is still taken, up to twice this and 1000 more. Default 10 000.
+   */
   readonly maxInFlight?: number
 }
 
-/** Messages that the subscriber will never see. */
-export interface Gap {
-  readonly topic: string
-  readonly fromSeq: number
-  readonly toSeq: number
-  readonly dropped: number
-}
-
+/** Events of a subscription: `subscription.on('gap', …)`. */
 export interface SubscriptionEvents {
-  /** Messages were lost. */
+  /** Messages were lost: retention, or a subscriber that was too slow. */
   gap: (gap: Gap) => void
-  /** After a reconnect: whether everything missed meanwhile came. */
+  /** A topic's log began anew; told before its first message. */
+  epoch: (change: EpochChange) => void
+  /** After a reconnect: whether everything missed meanwhile comes. */
   resumed: (recovered: boolean) => void
-  /** The topic was deleted at the broker; a plain subscription has ended. */
+  /** The topic is gone at the broker. A subscription to a topic has ended, one to a pattern goes on. */
   deleted: (topic: string) => void
   /** A handler failed for good; the message is not handled again. */
   failure: (error: HandlerError, message: Message) => void
+  /** The circuit breaker changed its state. */
   breaker: (state: BreakerState) => void
+  /** No more messages come: unsubscribed, refused (then with the error), deleted, or closed. */
   ended: (error: Error | undefined) => void
-}
-
-/** A subscription as its client sees it, whatever its payloads are. */
-export interface Subscriber {
-  readonly text: string
-  readonly running: number
-  pause(): void
-  onConnected(): void
-  onAck(result: AckResult): void
-  onRefused(error: Error): void
-  onMessage(message: RawMessage): void
-  onInfo(info: WireInfo): void
-  end(error: Error | undefined): void
 }
 
 /** What a subscription asks of its client. */
 export interface SubscriptionHost {
-  /** (Re)subscribes at the broker. */
-  subscribe(subscriber: Subscriber, options: Readonly<Record<string, unknown>>): void
-  unsubscribe(subscriber: Subscriber): void
+  readonly codec: PayloadCodec
+  /** Whether it wants messages may have changed. */
+  update(): void
   onConsume(message: Message): void
   onError(error: Error): void
+  /** It will want no more messages. */
+  onEnded(): void
 }
 
-interface Place {
-  epoch: string | undefined
-  nextSeq: number
+interface Pull<Payload> {
+  resolve(result: IteratorResult<Message<Payload>>): void
+  reject(error: Error): void
 }
 
 /**
- * Iterate over it, or give subscribe() a handler.
+ * What Client.subscribe() returns: iterate over it, or give subscribe() a handler.
+ * @example
+ * for await (const message of client.subscribe('orders.*', { lastN: 10 })) {
+ *   console.log(message.payload)
+ *   if (message.seq === 100) break // Unsubscribes.
+ * }
  * @example
  * const orders = client.subscribe('orders.*', (message) => save(message.payload), { concurrency: 4 })
  * orders.on('gap', ({ topic, dropped }) => log(`lost ${dropped} of ${topic}`))
  */
 export class Subscription<Payload = unknown>
-  extends EventEmitter<SubscriptionEvents>
+  extends SafeEmitter<SubscriptionEvents>
   implements AsyncIterable<Message<Payload>>, Subscriber
 {
   /** The topic or pattern. */
   readonly text: string
+  /**
+   * Resolves when the broker has acked the subscribe for the first time; rejects with SubscribeError
+   * if it refused, and with ConnectionClosedError if it ended before. Nobody has to wait for it.
+   */
+  readonly ready: Promise<void>
   readonly #host: SubscriptionHost
   readonly #options: SubscribeOptions
   readonly #isPattern: boolean
   readonly #maxInFlight: number
   readonly #concurrency: number
-  readonly #run: ((message: Message) => void | Promise<void>) | undefined
-  readonly #places = new Map<string, Place>()
-  #queue: Message[] = []
-  #queueHead = 0
+  readonly #handler: RunHandler | undefined
+  readonly #places: Places
+  readonly #queue = new Fifo<Message>()
   #running = 0
   #isPausedByUser = false
   #isPausedByQueue = false
-  /** On at the broker, or about to be. */
-  #isOn = false
-  #wasOn = false
+  /** Takes no more, but handles what it has. */
+  #isFinishing = false
+  /** What comes is not taken until we have subscribed again: the queue is as full as it may be. */
+  #isSkipping = false
+  #isReconnect = false
   #isEnded = false
   #endError: Error | undefined
-  #pulls: ((result: IteratorResult<Message<Payload>>) => void)[] = []
-  #pullErrors: ((error: Error) => void)[] = []
-  readonly #ready: Promise<void>
+  /** Iterators that have begun and not ended. */
+  #iterators = 0
+  #pulls: Pull<Payload>[] = []
   #settleReady: { resolve: () => void; reject: (error: Error) => void } | undefined
 
+  /** @internal Use Client.subscribe(). */
   constructor(
     host: SubscriptionHost,
     text: string,
@@ -131,274 +140,273 @@ export class Subscription<Payload = unknown>
     this.text = text
     this.#options = options
     this.#isPattern = /[*#]/.test(text)
-    this.#maxInFlight = options.maxInFlight ?? 10_000
+    this.#maxInFlight = options.maxInFlight ?? MAX_IN_FLIGHT
     this.#concurrency = options.concurrency ?? 1
-    this.#ready = new Promise((resolve, reject) => {
+    this.#places = new Places(text, this.#isPattern, {
+      onGap: (gap) => this.emit('gap', gap),
+      onEpoch: (change) => this.emit('epoch', change),
+      onDeleted: (topic) => this.emit('deleted', topic),
+    })
+    if (options.fromSeq !== undefined) this.#places.startAt(options.fromSeq, options.epoch)
+    this.ready = new Promise((resolve, reject) => {
       this.#settleReady = { resolve, reject }
     })
-    this.#ready.catch(() => {}) // Whoever asks for it hears of it; nobody has to.
-    if (handler !== undefined) {
-      this.#run = makeHandler(handler, options, {
-        onFailure: (message, error) => {
-          this.#host.onError(error)
-          this.emit('failure', error, message)
-        },
-        onBreaker: (state) => this.emit('breaker', state),
-      })
-    }
-  }
-
-  /** Resolves when the broker has acked the subscribe for the first time; rejects if it refused. */
-  get ready(): Promise<void> {
-    return this.#ready
+    this.ready.catch(() => {}) // Whoever asks for it hears of it; nobody has to.
+    if (handler === undefined) return
+    this.#handler = makeHandler(handler, options, {
+      onFailure: (message, error) => {
+        this.#host.onError(error)
+        this.emit('failure', error, message)
+      },
+      onBreaker: (state) => this.emit('breaker', state),
+    })
   }
 
   /** Messages received and not yet handled or iterated over. */
   get queued(): number {
-    return this.#queue.length - this.#queueHead + this.#running
+    return this.#queue.length + this.#running
   }
 
-  /** Handlers that run now. */
+  /** Handlers that run now, or wait for their next try. */
   get running(): number {
     return this.#running
   }
 
+  /** True between pause() and resume(). */
   get isPaused(): boolean {
     return this.#isPausedByUser
   }
 
-  /** Takes no more messages until resume(); the broker keeps what its log can hold. */
-  pause(): void {
-    if (this.#isPausedByUser || this.#isEnded) return
-    this.#isPausedByUser = true
-    this.#turnOff()
-  }
-
-  resume(): void {
-    if (!this.#isPausedByUser) return
-    this.#isPausedByUser = false
-    this.#drain()
-    this.#turnOn()
-  }
-
-  /** Ends it. Messages that were received already are still iterated over, but not handled. */
-  unsubscribe(): void {
-    if (this.#isEnded) return
-    this.#turnOff()
-    this.end(undefined)
-  }
-
-  async *[Symbol.asyncIterator](): AsyncIterator<Message<Payload>> {
-    try {
-      for (;;) {
-        const message = this.#shift()
-        if (message !== undefined) {
-          yield message as Message<Payload>
-          continue
-        }
-        if (this.#endError !== undefined) throw this.#endError
-        if (this.#isEnded) return
-        const { done, value } = await new Promise<IteratorResult<Message<Payload>>>(
-          (resolve, reject) => {
-            this.#pulls.push(resolve)
-            this.#pullErrors.push(reject)
-          },
-        )
-        if (done) return
-        yield value
-      }
-    } finally {
-      this.unsubscribe()
-    }
-  }
-
-  /** The client is connected (again). */
-  onConnected(): void {
-    this.#isOn = false
-    if (!this.#isEnded) this.#turnOn()
-  }
-
-  onAck(result: AckResult): void {
-    const { epoch, seq, recovered } = result
-    if (!this.#isPattern && epoch !== undefined) this.#learnEpoch(this.text, epoch, seq)
-    this.#settleReady?.resolve()
-    this.#settleReady = undefined
-    if (this.#wasOn && recovered !== undefined) this.emit('resumed', recovered)
-    this.#wasOn = true
-  }
-
-  /** The broker refused the subscribe. */
-  onRefused(error: Error): void {
-    this.#settleReady?.reject(error)
-    this.#settleReady = undefined
-    this.end(error)
-  }
-
-  onMessage(raw: RawMessage): void {
-    if (this.#isEnded) return
-    const place = this.#placeOf(raw.topic)
-    if (raw.seq < place.nextSeq) return // Seen before the connection was lost.
-    if (raw.seq > place.nextSeq && place.nextSeq > 0 && this.#wasOn) {
-      this.#tellGap(raw.topic, place.nextSeq, raw.seq - 1)
-    }
-    place.nextSeq = raw.seq + 1
-    const message = new Message(raw)
-    this.#host.onConsume(message)
-    this.#take(message)
-  }
-
-  onInfo({ code, topic = this.text, details }: WireInfo): void {
-    if (code === 'GAP') {
-      const [from, to] = [details['from_seq'] as number, details['to_seq'] as number]
-      const place = this.#placeOf(topic)
-      if (to < place.nextSeq) return
-      this.#tellGap(topic, Math.max(from, place.nextSeq), to)
-      place.nextSeq = to + 1
-    } else if (code === 'EPOCH') {
-      this.#learnEpoch(topic, details['epoch'] as string, undefined)
-    } else if (code === 'TOPIC_DELETED') {
-      this.#places.delete(topic)
-      this.emit('deleted', topic)
-      if (!this.#isPattern) this.end(undefined)
-    }
-  }
-
-  /** No more messages will come. Called by the client too, when it closes. */
-  end(error: Error | undefined): void {
-    if (this.#isEnded) return
-    this.#isEnded = true
-    this.#endError = error
-    this.#settleReady?.reject(error ?? new Error('unsubscribed before it was acked'))
-    this.#settleReady = undefined
-    const [pulls, errors] = [this.#pulls, this.#pullErrors]
-    this.#pulls = []
-    this.#pullErrors = []
-    if (error !== undefined) for (const reject of errors) reject(error)
-    for (const resolve of pulls) resolve({ done: true, value: undefined })
-    this.emit('ended', error)
-  }
-
+  /** True when no more messages will come. */
   get isEnded(): boolean {
     return this.#isEnded
   }
 
-  #turnOn(): void {
-    if (this.#isOn || this.#isPausedByUser || this.#isPausedByQueue || this.#isEnded) return
-    this.#isOn = true
-    this.#host.subscribe(this, this.#startOptions())
+  /**
+   * Begins no more handlers until resume(); the broker keeps what its log can hold. Messages that
+   * were received already can still be iterated over.
+   */
+  pause(): void {
+    if (this.#isPausedByUser || this.#isEnded) return
+    this.#isPausedByUser = true
+    this.#host.update()
   }
 
-  #turnOff(): void {
-    if (!this.#isOn) return
-    this.#isOn = false
-    this.#host.unsubscribe(this)
+  /** Goes on where pause() stopped. What the broker's log has lost meanwhile is told as a gap. */
+  resume(): void {
+    if (!this.#isPausedByUser) return
+    this.#isPausedByUser = false
+    this.#startHandlers()
+    this.#host.update()
   }
 
-  /** Where to begin: as the user said the first time, from where we are after that. */
-  #startOptions(): Record<string, unknown> {
+  /**
+   * Ends it. Messages that were received already can still be iterated over, but are not handled;
+   * handlers that run go on.
+   */
+  unsubscribe(): void {
+    this.end(undefined)
+  }
+
+  /** Messages as they come. `break` unsubscribes. An error that ended the subscription is thrown. */
+  [Symbol.asyncIterator](): AsyncIterator<Message<Payload>, undefined> {
+    if (this.#handler !== undefined) throw new TypeError(`${this.text} has a handler already`)
+    let isOver = false
+    this.#iterators++
+    const finish = (): IteratorResult<Message<Payload>, undefined> => {
+      if (!isOver) this.#iterators--
+      isOver = true
+      return { done: true, value: undefined }
+    }
+    return {
+      next: async () => {
+        if (isOver) return finish()
+        const value = this.#shift() as Message<Payload> | undefined
+        if (value !== undefined) return { done: false, value }
+        if (this.#isEnded) {
+          const result = finish()
+          if (this.#endError !== undefined) throw this.#endError
+          return result
+        }
+        return new Promise((resolve, reject) => {
+          this.#pulls.push({
+            resolve: (result) => resolve(result.done ? finish() : result),
+            reject: (error) => {
+              finish()
+              reject(error)
+            },
+          })
+        })
+      },
+      return: async () => {
+        const result = finish()
+        this.end(undefined)
+        return result
+      },
+    }
+  }
+
+  /** @internal */
+  get wantsMessages(): boolean {
+    const isPaused = this.#isPausedByUser || this.#isPausedByQueue
+    return !isPaused && !this.#isEnded && !this.#isFinishing
+  }
+
+  /** @internal True when nothing that was received waits for somebody. */
+  get isIdle(): boolean {
+    const isAbandoned = this.#handler === undefined && this.#iterators === 0
+    return this.#running === 0 && (this.#queue.length === 0 || isAbandoned)
+  }
+
+  /** @internal */
+  startOptions(): Readonly<Record<string, unknown>> {
+    this.#isSkipping = false
     const { policy, clientId, lastN, since, fromSeq, epoch } = this.#options
-    const options: Record<string, unknown> = {}
-    if (policy !== undefined) options['policy'] = policy
-    if (clientId !== undefined) options['client_id'] = clientId
-    if (this.#isPattern) options['epochs'] = true
-    const known = [...this.#places].filter(([, place]) => place.epoch !== undefined)
-    if (this.#wasOn && this.#isPattern) {
-      const cursors = known
-        .slice(-CURSORS_MAX)
-        .map(([topic, { epoch, nextSeq }]) => [topic, { epoch, seq: nextSeq }])
-      return { ...options, cursors: Object.fromEntries(cursors) }
-    }
-    if (this.#wasOn) {
-      const place = this.#placeOf(this.text)
-      return { ...options, from_seq: Math.max(1, place.nextSeq), epoch: place.epoch }
-    }
-    if (lastN !== undefined) options['last_n'] = lastN
-    if (since !== undefined) options['since'] = since
-    if (fromSeq !== undefined) options['from_seq'] = fromSeq
-    if (epoch !== undefined) options['epoch'] = epoch
-    return options
+    const common = defined({ policy, client_id: clientId, epochs: true })
+    const resume = this.#places.resumeOptions()
+    if (resume !== undefined) return { ...common, ...resume }
+    return { ...common, ...defined({ last_n: lastN, since, from_seq: fromSeq, epoch }) }
   }
 
-  /** Another epoch is another log: its seqs begin again. */
-  #learnEpoch(topic: string, epoch: string, lastSeq: number | undefined): void {
-    const place = this.#placeOf(topic)
-    if (place.epoch !== undefined && place.epoch !== epoch) place.nextSeq = 0
-    place.epoch = epoch
-    const isLive =
-      this.#options.lastN === undefined &&
-      this.#options.since === undefined &&
-      this.#options.fromSeq === undefined
-    if (!this.#wasOn && isLive && lastSeq !== undefined) place.nextSeq = lastSeq + 1
+  /** @internal */
+  onDisconnected(): void {
+    this.#isReconnect = true
   }
 
-  #placeOf(topic: string): Place {
-    let place = this.#places.get(topic)
-    if (place === undefined) {
-      place = { epoch: undefined, nextSeq: 0 }
-      this.#places.set(topic, place)
-    }
-    return place
+  /** @internal */
+  onAck(result: AckResult): void {
+    const recovered = this.#places.onAck(result)
+    this.#settleReady?.resolve()
+    this.#settleReady = undefined
+    if (recovered === undefined) return
+    if (this.#isReconnect || !recovered) this.emit('resumed', recovered)
+    this.#isReconnect = false
   }
 
-  #tellGap(topic: string, fromSeq: number, toSeq: number): void {
-    if (toSeq >= fromSeq) this.emit('gap', { topic, fromSeq, toSeq, dropped: toSeq - fromSeq + 1 })
+  /** @internal */
+  onRefused(error: Error): void {
+    this.end(error)
   }
 
-  #take(message: Message): void {
-    const pull = this.#pulls.shift()
-    if (pull !== undefined) {
-      this.#pullErrors.shift()
-      pull({ done: false, value: message as Message<Payload> })
+  /** @internal */
+  onMessage(raw: RawMessage): void {
+    if (this.#isEnded) return
+    this.#isSkipping ||= !this.wantsMessages && this.queued >= this.#maxInFlight * 2 + OVERSHOOT
+    if (this.#isSkipping) {
+      this.#places.skip(raw)
       return
     }
+    if (!this.#places.take(raw)) return // Seen before the connection was lost.
+    const message = new Message(raw, this.#places.epochOf(raw.topic), this.#host.codec)
+    this.#host.onConsume(message)
     this.#queue.push(message)
-    if (this.#run !== undefined) this.#drain()
+    this.#servePulls()
+    this.#startHandlers()
     if (!this.#isPausedByQueue && this.queued >= this.#maxInFlight) {
       this.#isPausedByQueue = true
-      this.#turnOff()
+      this.#host.update()
     }
   }
 
-  #shift(): Message | undefined {
-    if (this.#queueHead === this.#queue.length) {
-      if (this.#queueHead > 0) {
-        this.#queue = []
-        this.#queueHead = 0
-      }
-      return undefined
+  /** @internal */
+  onInfo({ code, topic = this.text, details }: WireInfo): void {
+    if (this.#isEnded) return
+    if (code === 'TOPIC_DELETED') {
+      this.#places.onDeleted(topic)
+      if (!this.#isPattern) this.finish()
+    } else if (this.#isSkipping) {
+      // Before what was skipped is asked for again, nothing is known of what comes after it.
+    } else if (code === 'GAP') {
+      this.#places.onGap(topic, details['from_seq'] as number, details['to_seq'] as number)
+    } else if (code === 'EPOCH') {
+      this.#places.onEpoch(topic, details['epoch'] as string)
     }
-    const message = this.#queue[this.#queueHead]
-    this.#queueHead++
-    if (this.#queueHead > 1024 && this.#queueHead * 2 > this.#queue.length) {
-      this.#queue = this.#queue.slice(this.#queueHead)
-      this.#queueHead = 0
-    }
-    this.#afterShift()
-    return message
   }
 
-  #afterShift(): void {
-    if (this.#isPausedByQueue && this.queued <= this.#maxInFlight / 2) {
-      this.#isPausedByQueue = false
-      this.#turnOn()
+  /** @internal Takes no more, handles what it has, then ends. */
+  finish(): void {
+    if (this.#isEnded || this.#isFinishing) return
+    this.#isFinishing = true
+    this.#host.update()
+    // Without a handler what was received can still be iterated over after the end.
+    if (this.#handler === undefined) this.end(undefined)
+    else this.#endIfFinished()
+  }
+
+  /** @internal No more messages will come. Called by the client too, when it closes. */
+  end(error: Error | undefined): void {
+    if (this.#isEnded) return
+    this.#isEnded = true
+    this.#endError = error
+    this.#handler?.stop()
+    this.#settleReady?.reject(
+      error ?? new ConnectionClosedError('unsubscribed before it was acked', false),
+    )
+    this.#settleReady = undefined
+    const pulls = this.#pulls
+    this.#pulls = []
+    for (const pull of pulls) {
+      if (error === undefined) pull.resolve({ done: true, value: undefined })
+      else pull.reject(error)
+    }
+    if (this.#handler !== undefined) this.#queue.takeAll()
+    this.#host.onEnded()
+    this.emit('ended', error)
+  }
+
+  /** @internal */
+  protected override onListenerError(error: unknown): void {
+    this.#host.onError(error instanceof Error ? error : new Error(String(error)))
+  }
+
+  #servePulls(): void {
+    while (this.#pulls.length > 0) {
+      const value = this.#shift() as Message<Payload> | undefined
+      if (value === undefined) return
+      this.#pulls.shift()?.resolve({ done: false, value })
     }
   }
 
   /** Runs handlers while there are messages and hands free. */
-  #drain(): void {
-    const run = this.#run
-    if (run === undefined) return
+  #startHandlers(): void {
+    const handler = this.#handler
+    if (handler === undefined) return
     while (this.#running < this.#concurrency && !this.#isPausedByUser && !this.#isEnded) {
       const message = this.#shift()
       if (message === undefined) return
-      const running = run(message)
-      if (running === undefined) continue
-      this.#running++
-      void running.then(() => {
-        this.#running--
-        this.#afterShift()
-        this.#drain()
-      })
+      this.#running++ // Before it runs: a handler may call resume(), which brings us here again.
+      const running = handler.run(message)
+      if (running === undefined) this.#running--
+      else void running.then(() => this.#onHandled())
     }
   }
+
+  #onHandled(): void {
+    this.#running--
+    this.#afterShift()
+    this.#startHandlers()
+    this.#endIfFinished()
+  }
+
+  #shift(): Message | undefined {
+    const message = this.#queue.shift()
+    if (message !== undefined) this.#afterShift()
+    return message
+  }
+
+  /** Goes on at half of where it stopped, or every message would stop it again. */
+  #afterShift(): void {
+    if (!this.#isPausedByQueue || this.queued > this.#maxInFlight / 2) return
+    this.#isPausedByQueue = false
+    this.#host.update()
+  }
+
+  #endIfFinished(): void {
+    if (this.#isFinishing && this.queued === 0) this.end(undefined)
+  }
+}
+
+/** The fields that have a value. */
+function defined(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
 }

@@ -20,6 +20,13 @@ export interface AckResult {
   readonly first_seq?: number
   readonly count?: number
   readonly recovered?: boolean
+  /** Of a subscribe: what comes next in each topic that there is. */
+  readonly cursors?: Readonly<Record<string, Cursor>>
+}
+
+export interface Cursor {
+  readonly epoch: string
+  readonly seq: number
 }
 
 export interface WireError {
@@ -51,8 +58,8 @@ export interface OutgoingBatch {
   add(message: OutgoingMessage): void
   /** The frame; requestId undefined: no ack is wanted. The batch can be framed again after that. */
   frame(requestId: number | undefined): Uint8Array | string
-  /** Each message as a batch of its own, for when the broker refused them together. */
-  split(): OutgoingBatch[]
+  /** Some of the messages, by position, as a batch of their own. */
+  pick(positions: readonly number[]): OutgoingBatch
 }
 
 export interface Wire {
