@@ -413,7 +413,9 @@ export class Client extends SafeEmitter<ClientEvents> {
         connection.send(this.#wire.subscribe(request(attachment), text, options)),
       sendUnsubscribe: (attachment: Attachment) =>
         connection.send(this.#wire.unsubscribe(request(attachment), text)),
-      forget: () => void this.#attachments.delete(text),
+      forget: (attachment: Attachment) => {
+        if (this.#attachments.get(text) === attachment) this.#attachments.delete(text)
+      },
       giveUpRequest: (attachment: Attachment) => {
         for (const [id, waiting] of this.#requests) {
           if (waiting === attachment) this.#requests.delete(id)

@@ -228,8 +228,10 @@ function receiveEvents(data: Uint8Array, at: number, sink: WireSink): number {
       if (readBin(data, next, end, span)) {
         id = data.subarray(span.start, span.start + span.length)
         next = span.start + span.length
-      } else {
+      } else if (data[next] === NIL) {
         next++
+      } else {
+        throw notAFrame()
       }
     }
     if (elements > 5) {
