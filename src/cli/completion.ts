@@ -24,7 +24,7 @@ export function addCompletion(program: Command, terminal: Terminal): void {
     .action((shell: Shell) => terminal.print(completionScript(program, shell)))
 }
 
-export function completionScript(program: Command, shell: Shell): string {
+function completionScript(program: Command, shell: Shell): string {
   const nodes = nodesOf(program, [])
   if (shell === 'bash') return bashScript(nodes)
   return shell === 'zsh' ? zshScript(nodes) : fishScript(nodes)

@@ -4,7 +4,13 @@
  * Runs on: the command's process. Owns: the connection.
  */
 import { type Command, Option } from 'commander'
-import type { Gap, Message, SubscribeOptions, Subscription } from '../client/ringcast.js'
+import type {
+  EpochChange,
+  Gap,
+  Message,
+  SubscribeOptions,
+  Subscription,
+} from '../client/ringcast.js'
 import { openClient } from './connection.js'
 import { entryJson, entryLine, entryOf, rawPayload } from './entry-text.js'
 import { Exit } from './exit-codes.js'
@@ -49,7 +55,10 @@ export function addSub(program: Command, terminal: Terminal): void {
         .argParser(parseCount)
         .conflicts(['last', 'since']),
     )
-    .option('--epoch <epoch>', 'with --from-seq: fail over to the oldest if the log is another one')
+    .option(
+      '--epoch <epoch>',
+      'with --from-seq: the log in which it counts; of another all is sent',
+    )
     .option('-n, --count <n>', 'end after n messages', parseCount)
     .option('--raw', 'print payloads only')
     .addHelpText('after', HELP)
@@ -130,8 +139,18 @@ function tellTrouble(terminal: Terminal, subscription: Subscription, json: true 
       terminal.note(`${topic}: ${dropped} messages lost, seq ${fromSeq} to ${toSeq}`)
     }
   })
+  subscription.on('epoch', ({ topic, epoch, previousEpoch, lostFromSeq }: EpochChange) => {
+    if (json) {
+      const change = { epoch, previous_epoch: previousEpoch, lost_from_seq: lostFromSeq }
+      void terminal.printJson({ type: 'epoch', topic, ...change })
+    } else {
+      terminal.note(
+        `${topic}: the log began anew; what the old one held from ${lostFromSeq} is lost`,
+      )
+    }
+  })
   subscription.on('resumed', (recovered) => {
-    terminal.note(recovered ? 'nothing was missed' : 'messages were missed: another or shorter log')
+    terminal.note(recovered ? 'nothing was missed' : 'messages were missed')
   })
   subscription.on('deleted', (topic) => terminal.note(`${topic} was deleted`))
 }

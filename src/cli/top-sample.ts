@@ -103,7 +103,7 @@ export function sampleOf(
 
 type Rate = (now?: number, then?: number) => number
 
-export function topicRows(before: Reading, after: Reading, rate: Rate): TopicRow[] {
+function topicRows(before: Reading, after: Reading, rate: Rate): TopicRow[] {
   return Object.entries(after.stats.topics)
     .map(([name, { messages, held = Number.NaN, subscribers }]) => ({
       name,

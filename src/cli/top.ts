@@ -81,7 +81,7 @@ function trimmed(sample: Sample, rows: number): Sample {
   return { ...sample, topics: topics.slice(0, rows), slowest: slowest.slice(0, rows) }
 }
 
-export function sampleLines(sample: Sample, rows: number, terminal: Terminal): string[] {
+function sampleLines(sample: Sample, rows: number, terminal: Terminal): string[] {
   const { topics, slowest, workers } = trimmed(sample, rows)
   const summary = [
     `${whole(sample.published_per_second)} published/s`,

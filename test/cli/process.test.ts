@@ -90,7 +90,7 @@ test('sub as a process goes on where it was when its broker comes back', async (
   await untilPrinted(sub, 'trying again')
   const second = startProcess(['start'], { ...QUIET, PORT: port })
   await untilPrinted(second, '"msg":"listening"')
-  await untilPrinted(sub, 'another or shorter log')
+  await untilPrinted(sub, 'a: the log began anew')
   await runHere(['pub', 'a', 'after', '--url', url])
   await untilPrinted(sub, 'after')
   sub.interrupt()
