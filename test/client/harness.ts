@@ -39,6 +39,7 @@ export class CuttingProxy {
   readonly #target: () => number
   readonly #sockets = new Set<Socket>()
   #cutAt: { direction: Direction; bytes: number } | undefined
+  #cutNextAt: { direction: Direction; bytes: number } | undefined
 
   private constructor(port: number, target: () => number) {
     this.url = `ws://127.0.0.1:${port}/ws`
@@ -63,12 +64,18 @@ export class CuttingProxy {
     this.#cutAt = { direction, bytes: this.passed[direction] + bytes }
   }
 
+  /** Cuts the next connection, once: when so many bytes have gone this way. */
+  cutFromStart(direction: Direction, bytes: number): void {
+    this.#cutNextAt = { direction, bytes }
+  }
+
   get isArmed(): boolean {
     return this.#cutAt !== undefined
   }
 
   disarm(): void {
     this.#cutAt = undefined
+    this.#cutNextAt = undefined
   }
 
   /** Cuts every connection now. */
@@ -83,6 +90,10 @@ export class CuttingProxy {
       return
     }
     this.connections++
+    if (this.#cutNextAt !== undefined) {
+      this.#cutAt = this.#cutNextAt
+      this.#cutNextAt = undefined
+    }
     this.passed.toBroker = 0
     this.passed.toClient = 0
     const broker = connectTcp(this.#target(), '127.0.0.1')
@@ -134,8 +145,10 @@ export class BrokerProcess {
     return `ws://127.0.0.1:${this.port}/ws`
   }
 
-  /** Starts one on this port (0: any); resolves when it listens. */
-  static async start(port = 0, env: Record<string, string> = {}): Promise<BrokerProcess> {
+  /** Starts one on this port, or a free one; resolves when it listens. */
+  static async start(wanted = 0, env: Record<string, string> = {}): Promise<BrokerProcess> {
+    // Not PORT=0: a port that the kernel chose cannot be listened on again for a minute.
+    const port = wanted === 0 ? await freePort() : wanted
     const child = spawn(process.execPath, [MAIN], {
       env: {
         ...process.env,
@@ -154,9 +167,8 @@ export class BrokerProcess {
       text += data
     })
     await waitUntil(() => text.includes('listening') || child.exitCode !== null)
-    const found = /127\.0\.0\.1:(\d+)\/ws/.exec(text)
-    if (found === null) throw new Error(`the broker did not start: ${text}`)
-    return new BrokerProcess(child, Number(found[1]))
+    if (child.exitCode !== null) throw new Error(`the broker did not start: ${text}`)
+    return new BrokerProcess(child, port)
   }
 
   async end(signal: NodeJS.Signals): Promise<void> {
@@ -168,6 +180,26 @@ export class BrokerProcess {
   signal(signal: NodeJS.Signals): void {
     this.#child.kill(signal)
   }
+}
+
+/** Resolves when the event comes next. */
+export function event(
+  emitter: { once(name: string, listener: (...values: unknown[]) => void): unknown },
+  name: string,
+): Promise<unknown[]> {
+  return new Promise((resolve) => {
+    emitter.once(name, (...values) => resolve(values))
+  })
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer()
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
 }
 
 /** Collects what comes, as `topic epoch seq`, so that a repeat shows. */
