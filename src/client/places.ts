@@ -13,9 +13,11 @@ export const CURSORS_MAX = 1000
 
 /** Messages that the subscriber will never see. */
 export interface Gap {
+  /** Where they are missing. */
   readonly topic: string
-  /** First and last `seq` of what is missing, both included. */
+  /** First `seq` that is missing. */
   readonly fromSeq: number
+  /** Last `seq` that is missing. */
   readonly toSeq: number
   /** How many that are. */
   readonly dropped: number
@@ -23,8 +25,11 @@ export interface Gap {
 
 /** The topic's log began anew: the broker was restarted, or the topic deleted and made again. */
 export interface EpochChange {
+  /** Whose log it is. */
   readonly topic: string
+  /** The new log, whose seqs begin at 1. */
   readonly epoch: string
+  /** The log that is gone. */
   readonly previousEpoch: string
   /** What the old log held from this `seq` on has not come, and will not. */
   readonly lostFromSeq: number

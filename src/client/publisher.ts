@@ -55,7 +55,9 @@ export interface PublishOptions {
 
 /** Where the messages of a batch stand: one after the other, nothing between them. */
 export interface BatchResult {
+  /** Number of the first message in the topic. */
   readonly firstSeq: number
+  /** Number of the last one. */
   readonly lastSeq: number
   /** The lifetime of the topic's log in which the seqs count. */
   readonly epoch: string

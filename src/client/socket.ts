@@ -7,13 +7,21 @@ import type { Frame } from './wire.js'
 
 /** The part of the WHATWG WebSocket that the SDK uses; browsers', Node's and `ws` have it. */
 export interface WebSocketLike {
+  /** Set to `arraybuffer`, or for `ws` to `nodebuffer`. */
   binaryType: string
+  /** Bytes that send() took and the network has not. */
   readonly bufferedAmount: number
+  /** Called when the handshake is done. */
   onopen: ((event: never) => void) | null
+  /** Called with each frame, as `event.data`. */
   onmessage: ((event: never) => void) | null
+  /** Called once at the end, with `event.code` and `event.reason`. */
   onclose: ((event: never) => void) | null
+  /** Called before onclose, with `event.message` if the platform says why. */
   onerror: ((event: never) => void) | null
+  /** Sends a binary frame or a text frame. */
   send(data: Uint8Array | string): void
+  /** Begins the closing handshake. */
   close(code?: number, reason?: string): void
   /** `ws` only: ends the connection without waiting for the peer. */
   terminate?(): void

@@ -6,7 +6,6 @@
  * again later from where it was: the broker's log is the buffer. What the log has dropped by then is
  * told as a gap. So a slow handler never fills this process, on any platform.
  */
-import type { Subscriber } from './attachment.js'
 import type { PayloadCodec } from './codecs.js'
 import { ConnectionClosedError, type HandlerError } from './errors.js'
 import { Fifo } from './fifo.js'
@@ -96,7 +95,7 @@ interface Pull<Payload> {
  */
 export class Subscription<Payload = unknown>
   extends SafeEmitter<SubscriptionEvents>
-  implements AsyncIterable<Message<Payload>>, Subscriber
+  implements AsyncIterable<Message<Payload>>
 {
   /** The topic or pattern. */
   readonly text: string
