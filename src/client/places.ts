@@ -9,7 +9,7 @@ import type { RawMessage } from './message.js'
 import type { AckResult } from './wire.js'
 
 /** Topics that one ack names and one subscribe may name; the broker has the same bound. */
-export const CURSORS_MAX = 1000
+const CURSORS_MAX = 1000
 
 /** Messages that the subscriber will never see. */
 export interface Gap {
