@@ -52,8 +52,36 @@ module.exports = {
       name: 'src-stands-without-its-users',
       comment: 'src is started by workers, and used by bench and test; never the other way round.',
       severity: 'error',
-      from: { path: '^src/' },
+      from: { path: '^src/', pathNot: '^src/cli/bench\\.ts$' },
       to: { path: '^(workers|bench|test|scripts)/' },
+    },
+    {
+      name: 'bench-command-runs-the-generator',
+      comment:
+        '`ringcast bench` starts the load generator; nothing else of bench is in the package’s way.',
+      severity: 'error',
+      from: { path: '^src/cli/bench\\.ts$' },
+      to: {
+        path: '^(workers|bench|test|scripts)/',
+        pathNot: '^bench/load/(coordinator|plan)\\.ts$',
+      },
+    },
+    {
+      name: 'command-line-is-a-client',
+      comment:
+        'src/cli uses the SDK as anybody does, reads the configuration, and starts the broker by serve.ts.',
+      severity: 'error',
+      from: { path: '^src/cli/' },
+      to: {
+        path: '^src/',
+        pathNot: '^src/(cli/|client/ringcast\\.ts$|(config|serve|version)\\.ts$)',
+      },
+    },
+    {
+      name: 'nobody-uses-the-command-line',
+      severity: 'error',
+      from: { path: '^(src|workers|bench)/', pathNot: '^src/cli/' },
+      to: { path: '^src/cli/' },
     },
     {
       name: 'no-development-packages-at-run-time',

@@ -16,11 +16,13 @@ import {
 } from './report.js'
 import { SCENARIOS } from './scenarios/all.js'
 import type { Scenario } from './scenarios/scenario.js'
+import { measureSdk } from './sdk/run.js'
 import { measureSteady } from './steady.js'
 
 const USAGE = `npm run bench -- [scenario …] [options]          all scenarios if none is named
 npm run bench -- idle-connections [--connections 10000]
 npm run bench -- steady [--minutes 10]
+npm run bench -- sdk [--runs N] [--seconds N]     through the SDK, beside NATS
 
   --seconds N     measured time of a run (5)
   --runs N        runs per scenario and server, medians are shown (3)
@@ -38,6 +40,7 @@ async function main(): Promise<number> {
   if (values.list) return list()
   const [first] = positionals
   if (first === 'idle-connections') return measureIdleConnections(count('connections'))
+  if (first === 'sdk') return measureSdk(count('runs'), count('seconds'))
   if (first === 'steady') return measureSteady(count('minutes'))
   return runScenarios(positionals.length === 0 ? SCENARIOS : positionals.map(scenarioNamed))
 }
@@ -69,6 +72,7 @@ function list(): number {
   for (const { name, question } of SCENARIOS) console.log(`${name.padEnd(24)}${question}`)
   console.log(`${'idle-connections'.padEnd(24)}memory per idle WebSocket connection`)
   console.log(`${'steady'.padEnd(24)}memory over time at 10,000 messages/s`)
+  console.log(`${'sdk'.padEnd(24)}rate through the SDK, beside nats-server and its client`)
   return 0
 }
 

@@ -20,7 +20,9 @@ import { fileURLToPath } from 'node:url'
 
 const OLDEST_NODE = 20
 const SOURCE_FOLDERS = ['src', 'workers', 'bench']
-const BUILD_INPUTS = ['tsconfig.json', 'tsconfig.build.json', 'package-lock.json']
+const BUNDLER = 'scripts/build-browser.mjs'
+const BUNDLE = 'dist/browser/ringcast.js'
+const BUILD_INPUTS = ['tsconfig.json', 'tsconfig.build.json', 'package-lock.json', BUNDLER]
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const lockFile = join(root, 'package-lock.json')
@@ -83,7 +85,8 @@ function install() {
 function buildIfStale() {
   const sources = SOURCE_FOLDERS.flatMap((folder) => filesBelow(folder)).sort()
   const stamp = readStamp()
-  const whole = stamp !== undefined && sources.every((file) => existsSync(outputOf(file)))
+  const outputs = [...sources.map(outputOf), join(root, BUNDLE)]
+  const whole = stamp !== undefined && outputs.every((file) => existsSync(file))
   if (
     whole &&
     sameList(stamp.sources, sources) &&
@@ -102,6 +105,8 @@ function buildIfStale() {
   say('building (tsc)')
   const result = run(process.execPath, [compiler, '-p', 'tsconfig.build.json'], false)
   if (result !== 0) fail('the build failed; the lines above say where.', result)
+  const bundled = run(process.execPath, [join(root, BUNDLER)], false)
+  if (bundled !== 0) fail('the bundle for browsers failed; the lines above say where.', bundled)
   mkdirSync(dist, { recursive: true })
   writeFileSync(stampFile, JSON.stringify(sources))
   touch(stampFile, startedAt)

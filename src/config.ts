@@ -374,6 +374,30 @@ export function loadConfig(
   return { config, warnings: findMisspellings(env, names), overrides: diff(config, defaults) }
 }
 
+/** One option as it stands, and where its value comes from. */
+export type Explained = {
+  readonly env: string
+  readonly value: string
+  /** The variable that set it, or `default`. */
+  readonly source: string
+  readonly default: string
+}
+
+/** Every option with its effective value, in the order of the table. Throws ConfigError. */
+export function explainConfig(
+  env: Environment,
+  machine: Machine = { cores: availableCores() },
+): Explained[] {
+  const { config } = loadConfig(env, machine)
+  const defaults = computeDefaults(machine, config)
+  return fields.map((field) => ({
+    env: options[field].env,
+    value: formatValue(options[field], config[field]),
+    source: findVariable(env, options[field].env)?.name ?? 'default',
+    default: formatValue(options[field], defaults[field]),
+  }))
+}
+
 /** Rules between options; `of` names those that the rule is about, in the order of the sentence. */
 const crossChecks: readonly {
   readonly of: readonly Field[]

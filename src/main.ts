@@ -1,24 +1,11 @@
 #!/usr/bin/env node
 /**
- * The process: configuration, start, signals, exit codes.
- * Runs on: the main thread. Owns: the process.
- *
- *   exit code  meaning
- *   0          stopped as asked
- *   1          stopped at once: a second signal, or the shutdown took too long
- *   70         the broker could not go on
- *   78         the configuration is wrong
+ * What `npm start` runs: the broker, and nothing else. Options are environment variables.
+ * Runs on: the main thread. Owns: the exit code; see serve.ts.
  */
-import { readFileSync } from 'node:fs'
-import type { Logger } from 'pino'
-import { Broker, memoryCeiling } from './broker.js'
-import { ConfigError, helpText, type Loaded, loadConfig } from './config.js'
-import { createLogger } from './telemetry/logging.js'
-
-const EXIT_FORCED = 1
-const EXIT_FAILED = 70
-const EXIT_CONFIG = 78
-const SIGNALS = ['SIGTERM', 'SIGINT'] as const
+import { helpText } from './config.js'
+import { EXIT_CONFIG, serve } from './serve.js'
+import { version } from './version.js'
 
 async function main(args: readonly string[]): Promise<void> {
   if (args.includes('--help') || args.includes('-h')) {
@@ -36,87 +23,8 @@ async function main(args: readonly string[]): Promise<void> {
     process.exitCode = EXIT_CONFIG
     return
   }
-  const loaded = load()
-  if (loaded === undefined) return
-  const logger = createLogger(loaded.config.logLevel, 'main')
-  for (const warning of loaded.warnings) logger.warn(warning)
-  await run(loaded, logger)
-}
-
-function load(): Loaded | undefined {
-  try {
-    return loadConfig(process.env)
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error
-    process.stderr.write(`${error.message}\n`)
-    process.exitCode = EXIT_CONFIG
-    return undefined
-  }
-}
-
-async function run({ config, overrides }: Loaded, logger: Logger): Promise<void> {
-  let broker: Broker | undefined
-  const fail = (error: Error) => {
-    logger.fatal({ err: error }, error.message)
-    // Open sockets of uWebSockets.js would turn the exit into an abort.
-    broker?.closeNow()
-    process.exit(EXIT_FAILED)
-  }
-  try {
-    const loggerFor = (component: string) => createLogger(config.logLevel, component)
-    broker = await Broker.start({ config, loggerFor, onFatal: fail })
-  } catch (error) {
-    // What keeps a broker from starting is told in one sentence; the stack is for those who ask.
-    logger.fatal(error instanceof Error ? error.message : String(error))
-    logger.debug({ err: error }, 'the broker did not start')
-    process.exit(EXIT_FAILED)
-  }
-  process.on('uncaughtException', fail)
-  logger.info(
-    {
-      version: version(),
-      host: config.host,
-      port: broker.port,
-      url: `ws://${config.host.includes(':') ? `[${config.host}]` : config.host}:${broker.port}/ws`,
-      workers: config.workers,
-      memoryCeilingMiB: Math.round(memoryCeiling(config) / 2 ** 20),
-      overrides: Object.fromEntries(overrides.map(({ env, value }) => [env, value])),
-    },
-    'listening',
-  )
-  stopOnSignal(broker, config.shutdownTimeoutMs, logger)
-}
-
-function stopOnSignal(broker: Broker, timeoutMs: number, logger: Logger): void {
-  let isStopping = false
-  const force = (why: string) => {
-    logger.warn(`${why}, ending at once`)
-    broker.closeNow()
-    process.exit(EXIT_FORCED)
-  }
-  const onSignal = (signal: string) => {
-    if (isStopping) return force('second signal')
-    isStopping = true
-    logger.info({ signal, timeoutMs }, 'draining')
-    setTimeout(() => force('the shutdown took too long'), timeoutMs)
-    broker.stop().then(
-      () => {
-        logger.info('stopped')
-        process.exit(0)
-      },
-      (error: unknown) => {
-        logger.error({ err: error }, 'shutdown failed')
-        force('the shutdown failed')
-      },
-    )
-  }
-  for (const signal of SIGNALS) process.on(signal, onSignal)
-}
-
-/** From package.json, two levels above dist/src/main.js. */
-function version(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
-  return (JSON.parse(text) as { version: string }).version
+  const exitCode = await serve()
+  if (exitCode !== undefined) process.exitCode = exitCode
 }
 
 await main(process.argv.slice(2))

@@ -5,6 +5,9 @@
  */
 export const PREFIX = 'RINGCAST_'
 
+/** Read by the command line (src/cli), which a shell may have exported for the broker too. */
+const COMMAND_LINE_NAMES = ['RINGCAST_URL']
+
 /** Shorter names are too close to each other and to other programs' variables. */
 const NAME_LENGTH_MIN = 6
 
@@ -14,6 +17,7 @@ export function findMisspellings(
   known: readonly string[],
 ): string[] {
   return Object.keys(env).flatMap((name) => {
+    if (COMMAND_LINE_NAMES.includes(name)) return []
     if (name.startsWith(PREFIX)) {
       const bare = name.slice(PREFIX.length)
       if (known.includes(bare)) return []

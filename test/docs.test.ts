@@ -42,8 +42,10 @@ test('docs/RUNBOOK.md has the counters of src/telemetry/counters.ts', () => {
   expect(ofShards).toEqual(rowsOf(SHARD_COUNTERS))
 })
 
-test('docs/RUNBOOK.md has the exit codes of src/main.ts', () => {
-  const codes = [...read('src/main.ts').matchAll(/^const EXIT_\w+ = (\d+)$/gm)].map(([, n]) => n)
+test('docs/RUNBOOK.md has the exit codes of src/serve.ts', () => {
+  const codes = [...read('src/serve.ts').matchAll(/^(?:export )?const EXIT_\w+ = (\d+)$/gm)].map(
+    ([, n]) => n,
+  )
   expect(codes.length).toBeGreaterThan(0)
   const rows = tableBelow('docs/RUNBOOK.md', '| exit code |')
   expect(rows.map(([code]) => code)).toEqual(['0', ...codes])

@@ -39,7 +39,7 @@ export function frameTemplate(plan: LoadPlan, publisher: number): FrameTemplate 
 
 /** Publishers and subscribers take the topics in turn. */
 export function topicOf(plan: LoadPlan, index: number): string {
-  return `bench.${index % plan.topics}`
+  return `${plan.topicPrefix ?? 'bench'}.${index % plan.topics}`
 }
 
 class MsgpackTemplate implements FrameTemplate {

@@ -26,6 +26,8 @@ export interface LoadPlan {
   /** JSON subscribers allow `events` frames. */
   readonly batchedEvents: boolean
   readonly load: Load
+  /** Topics are `<prefix>.0`, `<prefix>.1` …; `bench` unless told. */
+  readonly topicPrefix?: string
 }
 
 export interface Target {

@@ -235,6 +235,7 @@ export class FanOut {
     const frames = new EventFrames(link.views, link.out.start, link.out.end, feed)
     if (frames.gapTo > 0 && !this.#onGap(lag, frames.gapFrom, frames.gapTo)) return
     if (frames.count > 0) {
+      this.#tellEpoch(subscription, feed)
       for (const frame of frames.of(subscription)) this.#outbox.queue(session, frame)
       this.#counters.add('messagesDelivered', frames.count)
     }
@@ -288,8 +289,17 @@ export class FanOut {
       this.addLag(subscription, feed, frames.firstSeq, true)
       return false
     }
+    this.#tellEpoch(subscription, feed)
     for (const frame of frames.of(subscription)) this.#outbox.queue(session, frame)
     return true
+  }
+
+  /** A pattern's client learns the epoch of each topic before its first event, if it asked to. */
+  #tellEpoch({ toldEpochs, session, text, group }: Subscription, feed: Feed): void {
+    if (toldEpochs === undefined || group === undefined || toldEpochs.has(feed)) return
+    toldEpochs.add(feed)
+    const details = { subscription: text, epoch: feed.epoch }
+    this.#outbox.queue(session, infoFrame(session.format, 'EPOCH', feed.topic, details, Date.now()))
   }
 
   /** Everybody who is LIVE on the feed reads on from what comes next for them. */

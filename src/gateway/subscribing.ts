@@ -6,8 +6,13 @@
  * shard is told when nobody is left, after whatever was asked of it before.
  */
 import { Refusal, Reply, replyById } from '../errors.js'
+import { CURSORS_MAX } from '../protocol/limits.js'
 import { ackFrame, errorFrame, infoFrame, type RequestId } from '../protocol/server-frames.js'
-import { type SubscribeOptions, subscribeOptions } from '../protocol/subscribe-options.js'
+import {
+  type Cursor,
+  type SubscribeOptions,
+  subscribeOptions,
+} from '../protocol/subscribe-options.js'
 import { type ControlNotice, FORMATS, type Format } from '../ring/record.js'
 import { isPattern, patternProblem } from '../routing/topic-name.js'
 import type { FanOut } from './fan-out.js'
@@ -201,7 +206,13 @@ export class Subscribing {
     const feed = this.#fanOut.feed(shard, notice.topicId, session.format)
     if (feed === undefined) return // Deleted right after; onTopicDeleted() cannot know of us.
     const { epoch, startSeq, lastSeq, recovered } = notice
-    const result = { epoch, seq: lastSeq, ...(recovered === null ? {} : { recovered }) }
+    const cursors = { [subscription.text]: { epoch, seq: startSeq } }
+    const result = {
+      epoch,
+      seq: lastSeq,
+      ...(recovered === null ? {} : { recovered }),
+      ...(subscription.toldEpochs === undefined ? {} : { cursors }),
+    }
     const ack = ackFrame(session.format, requestId, subscription.text, result, Date.now())
     this.#outbox.queue(session, ack) // Even if it was unsubscribed meanwhile: both get an answer.
     if (subscription.isEnded) {
@@ -242,6 +253,8 @@ export class Subscribing {
     const { start } = options
     /** Topics with a cursor that no shard has told of yet: what is left in the end is lost. */
     const missing = new Set(start.from === 'cursors' ? Object.keys(start.cursors) : [])
+    /** What comes next in each topic: with this the client can resume those that stay silent, too. */
+    const cursors = subscription.toldEpochs === undefined ? undefined : new Map<string, Cursor>()
     for (const link of this.#links) {
       // Topics told already: a shard that dies half way tells them again.
       const told = new Set<number>()
@@ -253,6 +266,10 @@ export class Subscribing {
             if (notice.recovered !== null) recovered = (recovered ?? true) && notice.recovered
             const feed = this.#onMatch(link.number, subscription, notice)
             if (feed !== undefined) missing.delete(feed.topic)
+            if (feed !== undefined && cursors !== undefined && cursors.size < CURSORS_MAX) {
+              cursors.set(feed.topic, { epoch: feed.epoch, seq: notice.startSeq })
+              subscription.toldEpochs?.add(feed)
+            }
             return
           }
           this.#requests.delete(token)
@@ -265,7 +282,10 @@ export class Subscribing {
             return
           }
           if (start.from === 'cursors') recovered = (recovered ?? true) && missing.size === 0
-          const result = recovered === null ? {} : { recovered }
+          const result = {
+            ...(recovered === null ? {} : { recovered }),
+            ...(cursors === undefined ? {} : { cursors: Object.fromEntries(cursors) }),
+          }
           const ack = ackFrame(session.format, requestId, pattern, result, Date.now())
           this.#outbox.queue(session, ack)
           this.#fanOut.onAcked(subscription)
@@ -278,6 +298,7 @@ export class Subscribing {
     group.members.add(subscription)
   }
 
+  /** The feed of the topic that matched, unless it is gone or nobody wants it any more. */
   #onMatch(shard: number, subscription: Subscription, notice: NoticeOf<'match'>): Feed | undefined {
     const { session, group } = subscription
     const feed = this.#fanOut.feed(shard, notice.topicId, session.format)
@@ -327,6 +348,7 @@ export class Subscribing {
       joined: group === undefined ? undefined : new Uint8Array(this.#links.length),
       isAcked: false,
       isEnded: false,
+      toldEpochs: options.epochs ? new WeakSet() : undefined,
       lags: undefined,
     }
   }

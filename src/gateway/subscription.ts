@@ -32,6 +32,8 @@ export interface Subscription {
   /** False until the client was told: no event may come before the ack. */
   isAcked: boolean
   isEnded: boolean
+  /** Feeds whose epoch the client was told; undefined when it did not ask for them. */
+  readonly toldEpochs: WeakSet<Feed> | undefined
   /** Feeds on which it is not LIVE. */
   lags: Map<Feed, Lag> | undefined
 }

@@ -29,6 +29,11 @@ export interface SubscribeOptions {
   readonly clientId: string | undefined
   /** JSON only: events may come as one frame with a list. */
   readonly batch: boolean
+  /**
+   * The ack says what comes next in each topic (`cursors`, at most CURSORS_MAX of them), and for a
+   * pattern the epoch of every other topic comes before its first event: so that it can be resumed.
+   */
+  readonly epochs: boolean
 }
 
 /**
@@ -46,11 +51,14 @@ export function subscribeOptions(
   }
   const batch = optional(fields, 'batch') ?? false
   if (typeof batch !== 'boolean') throw bad('batch must be true or false')
+  const epochs = optional(fields, 'epochs') ?? false
+  if (typeof epochs !== 'boolean') throw bad('epochs must be true or false')
   return {
     start: startOf(fields, isPattern, nowMs),
     policy,
     clientId: clientIdOf(fields),
     batch,
+    epochs,
   }
 }
 

@@ -15,6 +15,7 @@ describe('subscribeOptions()', () => {
       policy: undefined,
       clientId: undefined,
       batch: false,
+      epochs: false,
     }
     expect(options({})).toEqual(nothing)
     const nulls = { last_n: null, from_seq: null, epoch: null, since: null, cursors: null }

@@ -1,0 +1,78 @@
+/**
+ * Messages of one topic that travel in one frame, and who waits for them.
+ * Runs on: Node and browsers. Owns: nothing; publisher.ts moves bundles from stage to stage.
+ */
+import { OverloadedError, PublishError } from './errors.js'
+import type { AckResult, OutgoingBatch, WireError } from './wire.js'
+
+/** Where a confirmed message stands. */
+export interface PublishResult {
+  /** Its number in the topic: 1, 2, 3 … */
+  readonly seq: number
+  /** The lifetime of the topic's log in which `seq` counts. */
+  readonly epoch: string
+}
+
+export interface Confirmation {
+  resolve(result: PublishResult): void
+  reject(error: Error): void
+}
+
+export interface Bundle {
+  readonly topic: string
+  readonly batch: OutgoingBatch
+  /** By position in the batch; undefined where nobody waits. */
+  readonly confirmations: (Confirmation | undefined)[]
+  /** Messages that want an ack. */
+  confirmed: number
+  /** Bundles are sent again in the order in which they were begun. */
+  readonly order: number
+  readonly dueMs: number
+  /** Stored together or not at all: never taken apart. */
+  readonly isWhole: boolean
+}
+
+export function resolveBundle({ confirmations }: Bundle, result: AckResult): void {
+  const { epoch = '', seq, first_seq: firstSeq = seq ?? 0 } = result
+  for (let index = 0; index < confirmations.length; index++) {
+    confirmations[index]?.resolve({ seq: firstSeq + index, epoch })
+  }
+}
+
+export function rejectBundle({ confirmations }: Bundle, error: Error): void {
+  for (const confirmation of confirmations) confirmation?.reject(error)
+}
+
+/** The part that is sent again: what nobody waits for is sent at most once. */
+export function confirmedPart(bundle: Bundle): Bundle {
+  const { batch, confirmations, confirmed, isWhole } = bundle
+  if (isWhole || confirmed === batch.count) return bundle
+  const wanted = [...confirmations.keys()].filter((index) => confirmations[index] !== undefined)
+  return {
+    ...bundle,
+    batch: batch.pick(wanted),
+    confirmations: wanted.map((index) => confirmations[index]),
+  }
+}
+
+/** Each message as a bundle of its own, so that each gets an answer of its own. */
+export function oneByOne(bundle: Bundle): Bundle[] {
+  const { batch, confirmations } = bundle
+  return confirmations.map((confirmation, index) => ({
+    ...bundle,
+    batch: batch.pick([index]),
+    confirmations: [confirmation],
+    confirmed: confirmation === undefined ? 0 : 1,
+  }))
+}
+
+/** Whether this refusal may be the fault of one message that the others need not share. */
+export function isOneToBlame({ batch, isWhole }: Bundle, { code }: WireError): boolean {
+  const isAboutContent = code === 'BAD_REQUEST' || code === 'PAYLOAD_TOO_LARGE'
+  return isAboutContent && batch.count > 1 && !isWhole
+}
+
+export function publishError({ code, message, retryable }: WireError): Error {
+  if (code === 'OVERLOADED') return new OverloadedError(message)
+  return new PublishError(code, retryable, message)
+}

@@ -1,0 +1,468 @@
+/**
+ * The client: what is published and subscribed over one connection that comes back.
+ * Runs on: Node and browsers. Owns: the connection, the publisher, the subscriptions.
+ *
+ *   connecting ──► open ──► draining ──► closed
+ *                  ▲  │                    ▲
+ *                  │  ▼                    │  close(), or the broker said never to come back
+ *               reconnecting ──────────────┘
+ */
+import { Attachment } from './attachment.js'
+import { type PublishResult, publishError } from './bundle.js'
+import { Connection } from './connection.js'
+import {
+  ConnectionClosedError,
+  ProtocolError,
+  type RingcastError,
+  SubscribeError,
+} from './errors.js'
+import type { MessageHandler } from './handler.js'
+import type { Message } from './message.js'
+import { type ClientHooks, type ConnectOptions, type Settings, settingsOf } from './options.js'
+import { type BatchResult, Publisher, type PublishOptions } from './publisher.js'
+import { SafeEmitter, throwLater } from './safe-emitter.js'
+import { findWebSocket, type WebSocketClass } from './socket.js'
+import { type SubscribeOptions, Subscription } from './subscription.js'
+import type { AckResult, Wire, WireError, WireInfo, WireSink } from './wire.js'
+
+/**
+ * connecting: never open yet. open. reconnecting: lost, and trying again. draining: drain() was called.
+ * closed: for good.
+ */
+export type ClientState = 'connecting' | 'open' | 'reconnecting' | 'draining' | 'closed'
+
+/** Events of a client: `client.on('state', …)`. */
+export interface ClientEvents {
+  /** The state has changed to this. */
+  state: (state: ClientState) => void
+  /** What went wrong and no promise tells; nobody has to listen. */
+  error: (error: Error) => void
+  /** publishNow() returned false, and would succeed again. */
+  drain: () => void
+}
+
+/** Close codes from here on ask the client not to come back. */
+const CLOSE_FINAL = 4500
+const CLOSE_CODES_END = 5000
+const DRAIN_POLL_MS = 5
+const REQUEST_ID_MAX = 2 ** 31 - 1
+
+/**
+ * Connects, and resolves with the client once the connection is open.
+ * @param url where the broker listens: `ws://host:port/ws`, or `wss://…`
+ * @throws ConnectionClosedError when it could not be opened within `connectTimeoutMs`; RangeError or
+ * TypeError for an option that cannot be.
+ * @example
+ * const client = await connect('ws://localhost:8080/ws')
+ * const { seq } = await client.publish('orders', { id: 1 })
+ * await client.drain()
+ */
+export async function connect(url: string, options: ConnectOptions = {}): Promise<Client> {
+  const settings = settingsOf(options)
+  const WebSocketImpl = options.WebSocket ?? (await findWebSocket())
+  const client = new Client(url, settings, WebSocketImpl)
+  await client.opened
+  return client
+}
+
+/**
+ * A connection to the broker that comes back by itself. Made by connect().
+ * @example
+ * client.on('state', (state) => console.log(state))
+ * client.on('error', (error) => console.error(error))
+ */
+export class Client extends SafeEmitter<ClientEvents> {
+  /** Where it is connected to. */
+  readonly url: string
+  /** @internal Settles when the first connection is open, or is given up. */
+  readonly opened: Promise<void>
+  readonly #settings: Settings
+  readonly #hooks: ClientHooks
+  readonly #wire: Wire
+  readonly #connection: Connection
+  readonly #publisher: Publisher
+  readonly #sink: WireSink
+  /** By topic or pattern; the broker takes one subscription to each per connection. */
+  readonly #attachments = new Map<string, Attachment>()
+  /** Subscribes and unsubscribes that wait for their answer, by request id. */
+  readonly #requests = new Map<number, Attachment>()
+  readonly #subscriptions = new Set<Subscription<never>>()
+  #lastRequestId = 0
+  #state: ClientState = 'connecting'
+  #lastFailure = ''
+  #openTimer: ReturnType<typeof setTimeout> | undefined
+  #settleOpened: { resolve: () => void; reject: (error: Error) => void } | undefined
+  #draining: Promise<void> | undefined
+  #gone: Promise<void> = Promise.resolve()
+
+  /** @internal Use connect(). */
+  constructor(url: string, settings: Settings, WebSocketImpl: WebSocketClass) {
+    super()
+    this.url = url
+    this.#settings = settings
+    this.#hooks = settings.hooks
+    this.#wire = settings.wire
+    this.#connection = new Connection(
+      { ...settings, url, subprotocol: this.#wire.subprotocol, WebSocket: WebSocketImpl },
+      {
+        onOpen: () => this.#onOpen(),
+        onFrame: (data) => this.#onFrame(data),
+        onLost: (code, reason) => this.#onLost(code, reason),
+        onSilence: () => this.#connection.send(this.#wire.ping()),
+      },
+    )
+    const connection = this.#connection
+    this.#publisher = new Publisher(
+      this.#wire,
+      {
+        get isOpen() {
+          return connection.isOpen
+        },
+        get bufferedBytes() {
+          return connection.bufferedBytes
+        },
+        send: (frame) => connection.send(frame),
+        nextRequestId: () => this.#nextRequestId(),
+        onDrain: () => this.emit('drain'),
+      },
+      settings,
+    )
+    this.#sink = {
+      onAck: (requestId, result) => this.#onAck(requestId, result),
+      onMessage: (message) => {
+        this.#attachments.get(message.pattern ?? message.topic)?.onMessage(message)
+      },
+      onError: (requestId, error) => this.#onError(requestId, error),
+      onPong: () => {},
+      onInfo: (info) => this.#onInfo(info),
+    }
+    this.opened = new Promise((resolve, reject) => {
+      this.#settleOpened = { resolve, reject }
+    })
+    this.#connect()
+  }
+
+  /** Where the connection is; changes come as `state` events. */
+  get state(): ClientState {
+    return this.#state
+  }
+
+  /**
+   * Publishes, and resolves with where the message stands in the topic's log. Above the high-water
+   * mark, and while there is no connection, it waits. Calls of one turn of the event loop travel
+   * together, in order.
+   * @throws PublishError refused by the broker; nothing was stored
+   * @throws OverloadedError too many wait already, here or at the broker; nothing was stored
+   * @throws TimeoutError no ack within `publishTimeoutMs`; stored or not
+   * @throws InvalidPayloadError cannot be encoded, or does not fit one frame
+   * @throws ConnectionClosedError closed, or lost with `onLostConnection: 'reject'`; stored or not
+   * @example
+   * const { seq, epoch } = await client.publish('orders', order, { headers: { source: 'web' } })
+   */
+  publish(topic: string, payload: unknown, options?: PublishOptions): Promise<PublishResult> {
+    this.#callHook(this.#hooks.onPublish, topic, payload)
+    return this.#publisher.publish(topic, payload, options)
+  }
+
+  /**
+   * Publishes without waiting for anything; stored at most once. Returns false, and has done nothing,
+   * when there is no connection or too much is buffered: wait for the `drain` event. A refusal by
+   * the broker comes as an `error` event.
+   * @throws InvalidPayloadError cannot be encoded, or does not fit one frame
+   * @example
+   * if (!client.publishNow('ticks', tick)) client.once('drain', goOn)
+   */
+  publishNow(topic: string, payload: unknown, options?: PublishOptions): boolean {
+    const isTaken = this.#publisher.publishNow(topic, payload, options)
+    if (isTaken) this.#callHook(this.#hooks.onPublish, topic, payload)
+    return isTaken
+  }
+
+  /**
+   * Publishes several messages that are stored together, one after the other, or not at all. They
+   * must fit one frame (`maxFrameBytes`) and the broker's MAX_BATCH_MESSAGES. Waits, and rejects, as
+   * publish() does.
+   * @example
+   * const { firstSeq, lastSeq } = await client.publishBatch('orders', [one, two, three])
+   */
+  publishBatch(
+    topic: string,
+    payloads: readonly unknown[],
+    options?: Omit<PublishOptions, 'id'>,
+  ): Promise<BatchResult> {
+    for (const payload of payloads) this.#callHook(this.#hooks.onPublish, topic, payload)
+    return this.#publisher.publishBatch(topic, payloads, options)
+  }
+
+  /**
+   * Subscribes to a topic or pattern; iterate over what this returns. The type parameter is what you
+   * expect payloads to be: nothing checks it.
+   * @throws SubscribeError this text is subscribed already on this client
+   * @throws ConnectionClosedError the client is draining or closed
+   * @example
+   * for await (const { topic, payload } of client.subscribe<Order>('orders.*', { lastN: 10 })) …
+   */
+  subscribe<Payload = unknown>(text: string, options?: SubscribeOptions): Subscription<Payload>
+  /**
+   * Subscribes to a topic or pattern with a handler.
+   * @throws SubscribeError this text is subscribed already on this client
+   * @throws ConnectionClosedError the client is draining or closed
+   * @example
+   * client.subscribe<Order>('orders.*', ({ payload }) => save(payload), { concurrency: 4 })
+   */
+  subscribe<Payload = unknown>(
+    text: string,
+    handler: MessageHandler<Payload>,
+    options?: SubscribeOptions,
+  ): Subscription<Payload>
+  subscribe<Payload = unknown>(
+    text: string,
+    handlerOrOptions?: MessageHandler<Payload> | SubscribeOptions,
+    options: SubscribeOptions = {},
+  ): Subscription<Payload> {
+    if (this.#state === 'closed' || this.#state === 'draining') throw this.#closedError()
+    let attachment = this.#attachments.get(text)
+    if (attachment?.subscriber !== undefined) {
+      throw new SubscribeError('BAD_REQUEST', false, `${text} is subscribed already`)
+    }
+    const handler = typeof handlerOrOptions === 'function' ? handlerOrOptions : undefined
+    const chosen = typeof handlerOrOptions === 'object' ? handlerOrOptions : options
+    attachment ??= this.#newAttachment(text)
+    const attached = attachment
+    const host = {
+      codec: this.#settings.codec,
+      update: () => attached.update(),
+      onConsume: (message: Message) => this.#callHook(this.#hooks.onConsume, message),
+      onError: (error: Error) => this.#tell(error),
+      onEnded: () => {
+        this.#subscriptions.delete(subscription as Subscription<never>)
+        attached.setSubscriber(undefined)
+      },
+    }
+    const subscription: Subscription<Payload> = new Subscription<Payload>(
+      host,
+      text,
+      handler,
+      chosen,
+    )
+    this.#subscriptions.add(subscription as Subscription<never>)
+    attached.setSubscriber(subscription)
+    return subscription
+  }
+
+  /**
+   * Ends it gracefully: takes nothing more from the broker, lets handlers handle and iterators take
+   * what was received, waits until every publish is confirmed or sent, then closes. Handlers may
+   * still publish. Resolves when the connection is gone, not much later than `timeoutMs`.
+   * @example
+   * process.once('SIGTERM', () => client.drain(5000))
+   */
+  drain(timeoutMs = 10_000): Promise<void> {
+    if (this.#state === 'closed') return this.#gone
+    this.#draining ??= this.#drain(timeoutMs)
+    return this.#draining
+  }
+
+  /** Closes at once. What is not confirmed is rejected, what is not handled is not. */
+  close(): void {
+    this.#end(undefined)
+  }
+
+  /** @internal */
+  protected override onListenerError(error: unknown, event: string | symbol): void {
+    if (event === 'error') throwLater(error)
+    else this.#tell(error instanceof Error ? error : new Error(String(error)))
+  }
+
+  async #drain(timeoutMs: number): Promise<void> {
+    const deadline = performance.now() + timeoutMs
+    const subscriptions = [...this.#subscriptions]
+    this.#setState('draining')
+    for (const subscription of subscriptions) {
+      if (subscription.isPaused) subscription.unsubscribe()
+      else subscription.finish()
+    }
+    const isBusy = () => {
+      const { unconfirmed, pendingBytes } = this.#publisher
+      const isOwed = unconfirmed > 0 || pendingBytes > 0 || this.#connection.bufferedBytes > 0
+      return isOwed || subscriptions.some(({ isIdle }) => !isIdle)
+    }
+    while (isBusy() && this.#state === 'draining' && performance.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS))
+    }
+    this.close()
+    await this.#gone
+  }
+
+  /** The first try; later ones are the connection's. */
+  #connect(): void {
+    try {
+      this.#connection.connect()
+    } catch (cause) {
+      const text = `cannot connect to ${this.url}: ${(cause as Error).message}`
+      this.#end(new ConnectionClosedError(text, false))
+      return
+    }
+    const { connectTimeoutMs } = this.#settings
+    this.#openTimer = setTimeout(() => {
+      const why = this.#lastFailure === '' ? '' : `: ${this.#lastFailure}`
+      const text = `no connection to ${this.url} within ${connectTimeoutMs} ms${why}`
+      this.#end(new ConnectionClosedError(text, true))
+    }, connectTimeoutMs)
+  }
+
+  #onOpen(): void {
+    clearTimeout(this.#openTimer)
+    if (this.#state !== 'draining') this.#setState('open')
+    this.#settleOpened?.resolve()
+    this.#settleOpened = undefined
+    for (const attachment of [...this.#attachments.values()]) attachment.onConnected()
+    this.#publisher.onConnected()
+  }
+
+  #onFrame(data: Uint8Array | string): void {
+    try {
+      this.#wire.receive(data, this.#sink)
+    } catch (cause) {
+      // What comes after bytes that we do not understand cannot be trusted: begin again.
+      const isKnown = cause instanceof ProtocolError
+      this.#tell(isKnown ? cause : new ProtocolError('a frame could not be read', { cause }))
+      this.#connection.abandon('protocol error')
+    }
+  }
+
+  #onAck(requestId: number, result: AckResult): void {
+    if (this.#publisher.onAck(requestId, result)) return
+    const attachment = this.#requests.get(requestId)
+    this.#requests.delete(requestId)
+    attachment?.onAck(result)
+  }
+
+  #onError(requestId: number | undefined, error: WireError): void {
+    const { code, message, retryable } = error
+    if (requestId !== undefined) {
+      if (this.#publisher.onError(requestId, error)) return
+      const attachment = this.#requests.get(requestId)
+      this.#requests.delete(requestId)
+      attachment?.onError(error)
+      return
+    }
+    // Of a publish that wanted no ack, or about the connection as a whole.
+    const isSlow = code === 'SLOW_CONSUMER'
+    this.#tell(isSlow ? new SubscribeError(code, retryable, message) : publishError(error))
+  }
+
+  #onInfo(info: WireInfo): void {
+    if (info.code === 'SHUTTING_DOWN') {
+      const afterMs = info.details['reconnect_after_ms'] as number
+      this.#connection.setSlot(afterMs)
+      this.#callHook(this.#hooks.onShutdown, afterMs)
+      return
+    }
+    const pattern = info.details['subscription'] as string | undefined
+    const text = pattern ?? info.topic
+    if (text !== undefined) this.#attachments.get(text)?.onInfo(info)
+  }
+
+  #onLost(code: number, reason: string): void {
+    this.#lastFailure = reason
+    this.#requests.clear()
+    for (const subscription of this.#subscriptions) subscription.onDisconnected()
+    for (const attachment of [...this.#attachments.values()]) attachment.onDisconnected()
+    this.#publisher.onDisconnected()
+    if (this.#state === 'closed') return // By a listener of one of these.
+    if (code >= CLOSE_FINAL && code < CLOSE_CODES_END) {
+      this.#end(new ConnectionClosedError(`the broker closed with ${code} ${reason}`, false, code))
+      return
+    }
+    if (this.#state === 'open') this.#setState('reconnecting')
+    this.#connection.retry()
+  }
+
+  #end(error: RingcastError | undefined): void {
+    if (this.#state === 'closed') return
+    // First of all: what listeners do now must find it closed.
+    this.#state = 'closed'
+    clearTimeout(this.#openTimer)
+    this.#publisher.flush()
+    this.#gone = this.#connection.close()
+    const reason = error ?? this.#closedError()
+    this.#publisher.close(reason)
+    for (const subscription of [...this.#subscriptions]) subscription.end(error)
+    for (const attachment of this.#attachments.values()) attachment.stop()
+    this.#attachments.clear()
+    this.#requests.clear()
+    this.#settleOpened?.reject(reason)
+    this.#settleOpened = undefined
+    this.emit('state', 'closed')
+    if (error !== undefined) this.#tell(error)
+  }
+
+  #newAttachment(text: string): Attachment {
+    const connection = this.#connection
+    const request = (attachment: Attachment) => {
+      const requestId = this.#nextRequestId()
+      this.#requests.set(requestId, attachment)
+      return requestId
+    }
+    const host = {
+      get isOpen() {
+        return connection.isOpen
+      },
+      sendSubscribe: (attachment: Attachment, options: Readonly<Record<string, unknown>>) =>
+        connection.send(this.#wire.subscribe(request(attachment), text, options)),
+      sendUnsubscribe: (attachment: Attachment) =>
+        connection.send(this.#wire.unsubscribe(request(attachment), text)),
+      forget: (attachment: Attachment) => {
+        if (this.#attachments.get(text) === attachment) this.#attachments.delete(text)
+      },
+      giveUpRequest: (attachment: Attachment) => {
+        for (const [id, waiting] of this.#requests) {
+          if (waiting === attachment) this.#requests.delete(id)
+        }
+      },
+      abandon: (reason: string) => connection.abandon(reason),
+      onError: (error: Error) => this.#tell(error),
+    }
+    const attachment = new Attachment(host, text, this.#settings.subscribeTimeoutMs)
+    this.#attachments.set(text, attachment)
+    return attachment
+  }
+
+  #nextRequestId(): number {
+    this.#lastRequestId = this.#lastRequestId === REQUEST_ID_MAX ? 1 : this.#lastRequestId + 1
+    return this.#lastRequestId
+  }
+
+  #setState(state: ClientState): void {
+    if (this.#state === state) return
+    this.#state = state
+    this.emit('state', state)
+  }
+
+  /** What a hook throws is told; it stops nothing. */
+  #callHook<Values extends unknown[]>(
+    hook: ((...values: Values) => void) | undefined,
+    ...values: Values
+  ): void {
+    if (hook === undefined) return
+    try {
+      hook(...values)
+    } catch (error) {
+      this.#tell(error instanceof Error ? error : new Error(String(error)))
+    }
+  }
+
+  #tell(error: Error): void {
+    try {
+      this.#hooks.onError?.(error)
+    } catch (thrown) {
+      throwLater(thrown)
+    }
+    this.emit('error', error)
+  }
+
+  #closedError(): ConnectionClosedError {
+    return new ConnectionClosedError(`the client is ${this.#state}`, false)
+  }
+}

@@ -1,0 +1,149 @@
+/**
+ * The JSON encoding of a connection, as a client sees it.
+ * Runs on: Node and browsers. Owns: nothing.
+ */
+import { ProtocolError } from './errors.js'
+import type { OutgoingBatch, OutgoingMessage, Wire, WireSink } from './wire.js'
+
+const decoder = new TextDecoder()
+
+export function jsonWire(): Wire {
+  return {
+    subprotocol: 'ringcast.v1.json',
+    newBatch: (topic) => new JsonBatch(topic),
+    subscribe: (requestId, topic, options) =>
+      JSON.stringify({
+        type: 'subscribe',
+        request_id: String(requestId),
+        topic,
+        batch: true,
+        ...options,
+      }),
+    unsubscribe: (requestId, topic) =>
+      JSON.stringify({ type: 'unsubscribe', request_id: String(requestId), topic }),
+    ping: () => '{"type":"ping"}',
+    receive,
+  }
+}
+
+class JsonBatch implements OutgoingBatch {
+  readonly #topic: string
+  /** Each message as JSON text. */
+  readonly #messages: string[] = []
+  #bytes = 0
+
+  constructor(topic: string) {
+    this.#topic = topic
+  }
+
+  get count(): number {
+    return this.#messages.length
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  add({ encoding, payload, id, headers }: OutgoingMessage): void {
+    if (encoding !== 1) throw new TypeError('a JSON connection takes JSON payloads only')
+    const idText = id === undefined ? '' : `"id":"${uuid(id)}",`
+    const headersText = headers === undefined ? '' : `,"headers":${JSON.stringify(headers)}`
+    const text = `{${idText}"payload":${decoder.decode(payload)}${headersText}}`
+    this.#append(text)
+  }
+
+  #append(text: string): void {
+    this.#messages.push(text)
+    this.#bytes += text.length
+  }
+
+  frame(requestId: number | undefined): string {
+    const id = requestId === undefined ? '' : `,"request_id":"${requestId}"`
+    const head = `"topic":${JSON.stringify(this.#topic)}${id}`
+    if (this.#messages.length === 1) {
+      return `{"type":"publish",${head},"message":${this.#messages[0]}}`
+    }
+    return `{"type":"publish_batch",${head},"messages":[${this.#messages.join(',')}]}`
+  }
+
+  pick(positions: readonly number[]): OutgoingBatch {
+    const batch = new JsonBatch(this.#topic)
+    for (const position of positions) batch.#append(this.#messages[position] as string)
+    return batch
+  }
+}
+
+function uuid(bytes: Uint8Array): string {
+  const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('')
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
+}
+
+interface JsonEvent {
+  readonly topic: string
+  readonly message: {
+    readonly id: string
+    readonly payload: unknown
+    readonly encoding?: string
+    readonly headers?: Readonly<Record<string, string>>
+  }
+  readonly seq: number
+  readonly ts: string
+}
+
+function receive(data: Uint8Array | string, sink: WireSink): void {
+  if (typeof data !== 'string') throw new ProtocolError('got a binary frame, expected text')
+  let frame: Record<string, unknown>
+  try {
+    frame = JSON.parse(data) as Record<string, unknown>
+  } catch (cause) {
+    throw new ProtocolError('the broker sent text that is no JSON', { cause })
+  }
+  const requestId = frame['request_id'] === undefined ? undefined : Number(frame['request_id'])
+  const pattern = frame['subscription'] as string | undefined
+  switch (frame['type']) {
+    case 'event':
+      receiveEvent(frame as unknown as JsonEvent, pattern, sink)
+      return
+    case 'events':
+      for (const event of frame['events'] as JsonEvent[]) receiveEvent(event, pattern, sink)
+      return
+    case 'ack':
+      if (requestId !== undefined) sink.onAck(requestId, frame)
+      return
+    case 'error':
+      sink.onError(
+        requestId,
+        frame['error'] as { code: string; message: string; retryable: boolean },
+      )
+      return
+    case 'pong':
+      sink.onPong()
+      return
+    case 'info': {
+      const { type: _type, ts: _ts, code, topic, ...details } = frame
+      sink.onInfo({ code: code as string, topic: topic as string | undefined, details })
+      return
+    }
+    default:
+    // Newer than we are; passed over.
+  }
+}
+
+function receiveEvent(event: JsonEvent, pattern: string | undefined, sink: WireSink): void {
+  const { message, topic, seq, ts } = event
+  const isBytes = message.encoding === 'base64'
+  sink.onMessage({
+    topic,
+    pattern,
+    seq,
+    timeMs: Date.parse(ts),
+    encoding: isBytes ? 2 : 1,
+    payload: isBytes ? fromBase64(message.payload as string) : { value: message.payload },
+    id: message.id,
+    headers: message.headers,
+  })
+}
+
+function fromBase64(text: string): Uint8Array {
+  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0))
+}

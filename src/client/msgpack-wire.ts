@@ -1,0 +1,290 @@
+/**
+ * The MessagePack encoding of a connection, as a client sees it.
+ * Runs on: Node and browsers. Owns: nothing; batches own the bytes they collect.
+ *
+ * Events are measured, not decoded: a message keeps views of its frame.
+ */
+import { Packr, Unpackr } from 'msgpackr'
+import { readArray, readBin, readStr, type Span, skipValue } from '../protocol/msgpack.js'
+import { ProtocolError } from './errors.js'
+import type { RawMessage } from './message.js'
+import type { AckResult, Frame, OutgoingBatch, OutgoingMessage, Wire, WireSink } from './wire.js'
+
+const NIL = 0xc0
+const UINT32 = 0xce
+const FLOAT64 = 0xcb
+const PUBLISH = 1
+const SUBSCRIBE = 2
+const UNSUBSCRIBE = 3
+const PING = 4
+const ACK = 33
+const EVENTS = 34
+const ERROR = 35
+const PONG = 36
+const INFO = 37
+
+/** Array of 4, op, request id as uint32, and the array of messages with a 32-bit count. */
+const HEAD_BYTES_MAX = 2 + 5 + 5
+const BATCH_BYTES_MIN = 1024
+
+const packr = new Packr({ useRecords: false, variableMapSize: true })
+const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsType: 'number' })
+const decoder = new TextDecoder()
+
+export function msgpackWire(): Wire {
+  return {
+    subprotocol: 'ringcast.v1.msgpack',
+    newBatch: (topic) => new MsgpackBatch(packr.pack(topic).slice()),
+    subscribe: (requestId, text, options) => packed([SUBSCRIBE, requestId, text, options]),
+    unsubscribe: (requestId, text) => packed([UNSUBSCRIBE, requestId, text]),
+    ping: () => packed([PING, null]),
+    receive,
+  }
+}
+
+function packed(frame: unknown): Frame {
+  return packr.pack(frame).slice() // msgpackr hands out views of a buffer it uses again.
+}
+
+/** Room for the head is left free at the front; what the head says is known only at the end. */
+class MsgpackBatch implements OutgoingBatch {
+  count = 0
+  readonly #topic: Uint8Array
+  readonly #bodyStart: number
+  #buffer: Uint8Array
+  #end: number
+  readonly #starts: number[] = []
+
+  constructor(topic: Uint8Array) {
+    this.#topic = topic
+    this.#bodyStart = HEAD_BYTES_MAX + topic.length
+    this.#buffer = new Uint8Array(this.#bodyStart + BATCH_BYTES_MIN)
+    this.#end = this.#bodyStart
+  }
+
+  get bytes(): number {
+    return this.#end - this.#bodyStart
+  }
+
+  add({ encoding, payload, id, headers }: OutgoingMessage): void {
+    const meta = headers === undefined ? undefined : packr.pack(headers)
+    const most = 2 + 5 + payload.length + 18 + (meta?.length ?? 0) + 1
+    this.#reserve(most)
+    const buffer = this.#buffer
+    let at = this.#end
+    this.#starts.push(at)
+    const elements = meta !== undefined ? 4 : id !== undefined ? 3 : 2
+    buffer[at++] = 0x90 | elements
+    buffer[at++] = encoding
+    at = writeBin(buffer, at, payload)
+    if (elements >= 3) {
+      if (id === undefined) buffer[at++] = NIL
+      else at = writeBin(buffer, at, id)
+    }
+    if (meta !== undefined) {
+      buffer.set(meta, at)
+      at += meta.length
+    }
+    this.#end = at
+    this.count++
+  }
+
+  frame(requestId: number | undefined): Uint8Array {
+    const start = this.#bodyStart - this.#topic.length - 5 - (requestId === undefined ? 1 : 5) - 2
+    const buffer = this.#buffer
+    const view = new DataView(buffer.buffer, buffer.byteOffset)
+    buffer[start] = 0x94
+    buffer[start + 1] = PUBLISH
+    let at = start + 2
+    if (requestId === undefined) {
+      buffer[at++] = NIL
+    } else {
+      buffer[at] = UINT32
+      view.setUint32(at + 1, requestId)
+      at += 5
+    }
+    buffer.set(this.#topic, at)
+    at += this.#topic.length
+    buffer[at] = 0xdd
+    view.setUint32(at + 1, this.count)
+    return buffer.subarray(start, this.#end)
+  }
+
+  pick(positions: readonly number[]): OutgoingBatch {
+    const batch = new MsgpackBatch(this.#topic)
+    for (const position of positions) {
+      const end = this.#starts[position + 1] ?? this.#end
+      batch.#append(this.#buffer.subarray(this.#starts[position], end))
+    }
+    return batch
+  }
+
+  #append(message: Uint8Array): void {
+    this.#reserve(message.length)
+    this.#starts.push(this.#end)
+    this.#buffer.set(message, this.#end)
+    this.#end += message.length
+    this.count++
+  }
+
+  #reserve(bytes: number): void {
+    const needed = this.#end + bytes
+    if (needed <= this.#buffer.length) return
+    const larger = new Uint8Array(Math.max(needed, this.#buffer.length * 2))
+    larger.set(this.#buffer.subarray(0, this.#end))
+    this.#buffer = larger
+  }
+}
+
+function writeBin(target: Uint8Array, at: number, bytes: Uint8Array): number {
+  const { length } = bytes
+  let next = at
+  if (length <= 0xff) {
+    target[next++] = 0xc4
+  } else if (length <= 0xffff) {
+    target[next++] = 0xc5
+    target[next++] = length >>> 8
+  } else {
+    target[next++] = 0xc6
+    target[next++] = length >>> 24
+    target[next++] = (length >>> 16) & 0xff
+    target[next++] = (length >>> 8) & 0xff
+  }
+  target[next++] = length & 0xff
+  target.set(bytes, next)
+  return next + length
+}
+
+const span: Span = { start: 0, length: 0 }
+
+function receive(data: Uint8Array | string, sink: WireSink): void {
+  if (typeof data === 'string') throw new ProtocolError('got a text frame, expected binary')
+  let at = 0
+  while (at < data.length) {
+    if (!readArray(data, at, data.length, span) || span.length < 2) throw notAFrame()
+    const op = data[span.start] as number
+    if (op === EVENTS && span.length >= 4) {
+      const more = span.length - 4
+      at = skipValues(data, receiveEvents(data, span.start + 1, sink), more)
+      continue
+    }
+    const end = skipValue(data, at, data.length)
+    if (end < 0) throw notAFrame()
+    receiveOther(op, unpackr.unpack(data.subarray(at, end)), sink)
+    at = end
+  }
+}
+
+function receiveOther(op: number, frame: unknown[], sink: WireSink): void {
+  const [, first, second, third, fourth] = frame
+  if (op === ACK) {
+    sink.onAck(first as number, third as AckResult)
+  } else if (op === ERROR) {
+    const requestId = typeof first === 'number' ? first : undefined
+    const [code, message, retryable] = [second as string, third as string, fourth === true]
+    sink.onError(requestId, { code, message, retryable })
+  } else if (op === PONG) {
+    sink.onPong()
+  } else if (op === INFO) {
+    const topic = typeof second === 'string' ? second : undefined
+    sink.onInfo({ code: first as string, topic, details: third as Record<string, unknown> })
+  }
+  // Other ops are newer than we are; they are passed over.
+}
+
+/** `[34, topic, pattern or nil, [entry, …]]`, from the topic on; returns the offset behind it. */
+function receiveEvents(data: Uint8Array, at: number, sink: WireSink): number {
+  const end = data.length
+  if (!readStr(data, at, end, span)) throw notAFrame()
+  const topic = text(data, span)
+  let next = span.start + span.length
+  let pattern: string | undefined
+  if (data[next] === NIL) {
+    next++
+  } else {
+    if (!readStr(data, next, end, span)) throw notAFrame()
+    pattern = text(data, span)
+    next = span.start + span.length
+  }
+  if (!readArray(data, next, end, span)) throw notAFrame()
+  const count = span.length
+  next = span.start
+  const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
+  for (let index = 0; index < count; index++) {
+    if (!readArray(data, next, end, span) || span.length < 4) throw notAFrame()
+    const elements = span.length
+    next = span.start
+    const seq = readNumber(data, view, next)
+    next += numberBytes(data, next)
+    const timeMs = readNumber(data, view, next)
+    next += numberBytes(data, next)
+    const encoding = data[next] as number
+    if (!readBin(data, next + 1, end, span)) throw notAFrame()
+    const payload = data.subarray(span.start, span.start + span.length)
+    next = span.start + span.length
+    let id: Uint8Array = NO_ID
+    let headers: Uint8Array | undefined
+    if (elements > 4) {
+      if (readBin(data, next, end, span)) {
+        id = data.subarray(span.start, span.start + span.length)
+        next = span.start + span.length
+      } else if (data[next] === NIL) {
+        next++
+      } else {
+        throw notAFrame()
+      }
+    }
+    if (elements > 5) {
+      const after = skipValue(data, next, end)
+      if (after < 0) throw notAFrame()
+      if (data[next] !== NIL) headers = data.subarray(next, after)
+      next = after
+    }
+    if (elements > 6) next = skipValues(data, next, elements - 6)
+    const message: RawMessage = { topic, pattern, seq, timeMs, encoding, payload, id, headers }
+    sink.onMessage(message)
+  }
+  return next
+}
+
+/** Elements that a newer broker may send, and that we do not know. */
+function skipValues(data: Uint8Array, at: number, count: number): number {
+  let next = at
+  for (let index = 0; index < count; index++) {
+    next = skipValue(data, next, data.length)
+    if (next < 0) throw notAFrame()
+  }
+  return next
+}
+
+const NO_ID = new Uint8Array(16)
+
+function readNumber(data: Uint8Array, view: DataView, at: number): number {
+  const mark = data[at] as number
+  if (mark === UINT32 && at + 5 <= data.length) return view.getUint32(at + 1)
+  if (mark === FLOAT64 && at + 9 <= data.length) return view.getFloat64(at + 1)
+  throw new ProtocolError(`seq and time must be uint32 or float64, got 0x${mark?.toString(16)}`)
+}
+
+function numberBytes(data: Uint8Array, at: number): number {
+  return data[at] === UINT32 ? 5 : 9
+}
+
+let lastText = ''
+let lastBytes: Uint8Array = new Uint8Array(0)
+
+/** A string of the frame. Topics repeat, so the last one is kept. */
+function text(data: Uint8Array, { start, length }: Span): string {
+  if (length === lastBytes.length) {
+    let index = 0
+    while (index < length && data[start + index] === lastBytes[index]) index++
+    if (index === length) return lastText
+  }
+  lastBytes = data.slice(start, start + length)
+  lastText = decoder.decode(lastBytes)
+  return lastText
+}
+
+function notAFrame(): ProtocolError {
+  return new ProtocolError('the broker sent bytes that are no frame')
+}

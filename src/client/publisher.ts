@@ -1,0 +1,470 @@
+/**
+ * Messages on their way out: collected per topic for one turn of the event loop, sent as one frame,
+ * remembered until they are confirmed.
+ * Runs on: Node and browsers. Owns: every message from the call of publish() to its confirmation.
+ *
+ *   publish ──► open bundle ──(end of turn)──► ready ──(slot, connection)──► in flight ──► resolved
+ *      │                                         ▲                             │
+ *      └► waits for room                         └─── connection lost ─────────┘ or rejected
+ *
+ *   stage           bound
+ *   open, ready     highWaterMarkBytes, together with what the socket has buffered
+ *   in flight       FRAMES_IN_FLIGHT_MAX frames; beyond it bundles stay open and grow
+ *   up to there     maxInFlight messages that want an ack, maxHeldBytes
+ *   waits for room  maxWaiting calls, maxHeldBytes; one more is rejected
+ */
+import {
+  type Bundle,
+  type Confirmation,
+  confirmedPart,
+  isOneToBlame,
+  oneByOne,
+  type PublishResult,
+  publishError,
+  rejectBundle,
+  resolveBundle,
+} from './bundle.js'
+import { encodePayload, type PayloadCodec } from './codecs.js'
+import { ConnectionClosedError, InvalidPayloadError, TimeoutError } from './errors.js'
+import { Fifo } from './fifo.js'
+import { nextTurn } from './next-turn.js'
+import { uuidBytes } from './uuid.js'
+import { WaitingRoom, type WaitingRoomOptions } from './waiting-room.js'
+import type { AckResult, Frame, OutgoingMessage, Wire, WireError } from './wire.js'
+
+/** A frame leaves early when it has this many messages or bytes; the broker takes more. */
+const BATCH_MESSAGES_MAX = 1024
+const BATCH_BYTES_MAX = 128 * 1024
+/** The broker takes 10 000 requests that wait for their ack, of each connection. */
+const FRAMES_IN_FLIGHT_MAX = 1024
+/** How often the socket is asked whether it has room again: it does not tell. */
+const ROOM_POLL_MS = 4
+/** How often overdue confirmations are looked for, at most. */
+const TIMEOUT_POLL_MS = 250
+/** About what a message costs in a frame beside payload and topic. */
+const MESSAGE_OVERHEAD_BYTES = 32
+const SHUTTING_DOWN = 'SHUTTING_DOWN'
+
+/** What goes with a message beside its payload. */
+export interface PublishOptions {
+  /** At most 32, names and values together at most 8192 bytes. */
+  readonly headers?: Readonly<Record<string, string>>
+  /** A UUID; a new random one if absent. */
+  readonly id?: string
+}
+
+/** Where the messages of a batch stand: one after the other, nothing between them. */
+export interface BatchResult {
+  /** Number of the first message in the topic. */
+  readonly firstSeq: number
+  /** Number of the last one. */
+  readonly lastSeq: number
+  /** The lifetime of the topic's log in which the seqs count. */
+  readonly epoch: string
+}
+
+export interface PublisherOptions extends WaitingRoomOptions {
+  readonly codec: PayloadCodec
+  readonly highWaterMarkBytes: number
+  readonly maxInFlight: number
+  readonly maxFrameBytes: number
+  readonly onLostConnection: 'resend' | 'reject'
+}
+
+/** What the publisher needs of the connection, whichever socket is behind it. */
+export interface Outlet {
+  readonly isOpen: boolean
+  readonly bufferedBytes: number
+  send(frame: Frame): void
+  /** A number that no other request has. */
+  nextRequestId(): number
+  /** publishNow() would succeed again. */
+  onDrain(): void
+}
+
+export class Publisher {
+  readonly #wire: Wire
+  readonly #outlet: Outlet
+  readonly #options: PublisherOptions
+  /** By topic. */
+  readonly #open = new Map<string, Bundle>()
+  #ready = new Fifo<Bundle>()
+  /** By request id. */
+  readonly #inFlight = new Map<number, Bundle>()
+  /** Refused by a broker that shuts down; for the next one. */
+  #postponed: Bundle[] = []
+  readonly #waiting: WaitingRoom
+  /** Bytes not yet given to the socket, and bytes in flight. */
+  #pendingBytes = 0
+  #inFlightBytes = 0
+  #unconfirmed = 0
+  #lastOrder = 0
+  #isFlushScheduled = false
+  #owesDrain = false
+  #roomTimer: ReturnType<typeof setTimeout> | undefined
+  #timeoutTimer: ReturnType<typeof setTimeout> | undefined
+  #closedBy: Error | undefined
+
+  constructor(wire: Wire, outlet: Outlet, options: PublisherOptions) {
+    this.#wire = wire
+    this.#outlet = outlet
+    this.#options = options
+    this.#waiting = new WaitingRoom(options)
+  }
+
+  /** Messages that wait for their confirmation, or for room. */
+  get unconfirmed(): number {
+    return this.#unconfirmed + this.#waiting.length
+  }
+
+  /** Bytes that have not been given to the socket. */
+  get pendingBytes(): number {
+    return this.#pendingBytes
+  }
+
+  publishNow(topic: string, payload: unknown, options?: PublishOptions): boolean {
+    if (this.#closedBy !== undefined) return false
+    // Who waits was first; overtaking them would change the order of the topic.
+    if (!this.#outlet.isOpen || this.#isFull || this.#waiting.length > 0) {
+      this.#owesDrain = true
+      this.#watchForRoom()
+      return false
+    }
+    this.#add(topic, this.#encode(payload, options, false), undefined)
+    return true
+  }
+
+  publish(topic: string, payload: unknown, options?: PublishOptions): Promise<PublishResult> {
+    return new Promise((resolve, reject) => {
+      if (this.#closedBy !== undefined) throw this.#closedBy
+      const message = this.#encode(payload, options, true)
+      const confirmation = { resolve, reject }
+      if (this.#hasRoom) {
+        this.#add(topic, message, confirmation)
+        return
+      }
+      const kept = { ...message, payload: message.payload.slice() }
+      this.#wait(message.payload.length, () => this.#add(topic, kept, confirmation), reject)
+    })
+  }
+
+  /** All of them are stored in one piece, or none. */
+  publishBatch(
+    topic: string,
+    payloads: readonly unknown[],
+    options?: Omit<PublishOptions, 'id'>,
+  ): Promise<BatchResult> {
+    return new Promise((resolve, reject) => {
+      if (payloads.length === 0) throw new RangeError('payloads must not be empty')
+      if (this.#closedBy !== undefined) throw this.#closedBy
+      const bundle = this.#newBundle(topic, true)
+      const { batch, confirmations } = bundle
+      for (const payload of payloads) {
+        batch.add(this.#encode(payload, options, true))
+        confirmations.push(undefined)
+      }
+      this.#checkFrame(batch.bytes, topic)
+      const lastIndex = payloads.length - 1
+      confirmations[0] = {
+        resolve: ({ seq, epoch }) => resolve({ firstSeq: seq, lastSeq: seq + lastIndex, epoch }),
+        reject,
+      }
+      const send = () => {
+        this.#close(topic) // What was published to the topic before goes before.
+        bundle.confirmed = payloads.length
+        this.#unconfirmed += payloads.length
+        this.#pendingBytes += batch.bytes
+        this.#ready.push(bundle)
+        this.#pump()
+        this.#watchForTimeouts()
+      }
+      if (this.#hasRoom) send()
+      else this.#wait(batch.bytes, send, reject)
+    })
+  }
+
+  /** True when the id was one of ours. */
+  onAck(requestId: number, result: AckResult): boolean {
+    const bundle = this.#takeInFlight(requestId)
+    if (bundle === undefined) return false
+    resolveBundle(bundle, result)
+    this.#settled(bundle)
+    return true
+  }
+
+  /** True when the id was one of ours. */
+  onError(requestId: number, error: WireError): boolean {
+    const bundle = this.#takeInFlight(requestId)
+    if (bundle === undefined) return false
+    if (error.code === SHUTTING_DOWN && this.#options.onLostConnection === 'resend') {
+      this.#postpone(bundle)
+    } else if (isOneToBlame(bundle, error)) {
+      const rest = this.#ready.takeAll()
+      for (const one of oneByOne(bundle)) {
+        this.#pendingBytes += one.batch.bytes
+        this.#ready.push(one)
+      }
+      for (const next of rest) this.#ready.push(next)
+      this.#pump()
+    } else {
+      this.#reject(bundle, publishError(error))
+    }
+    return true
+  }
+
+  /** The connection is gone. */
+  onDisconnected(): void {
+    const lost = [...this.#inFlight.values()]
+    this.#inFlight.clear()
+    this.#inFlightBytes = 0
+    if (this.#options.onLostConnection === 'resend') {
+      for (const bundle of lost) this.#postpone(bundle)
+    } else {
+      const error = new ConnectionClosedError('the connection was lost before the ack came', true)
+      for (const bundle of lost) this.#reject(bundle, error)
+    }
+  }
+
+  /** There is a connection again. */
+  onConnected(): void {
+    const again = [...this.#postponed, ...this.#ready.takeAll()]
+    this.#postponed = []
+    again.sort((one, other) => one.order - other.order)
+    for (const bundle of again) this.#ready.push(bundle)
+    this.flush()
+    this.#watchForRoom()
+  }
+
+  /** Sends what was collected, as far as there are slots. */
+  flush(): void {
+    this.#pump()
+    const { isOpen } = this.#outlet
+    for (const [topic, bundle] of this.#open) {
+      if (isOpen && bundle.confirmed > 0 && !this.#hasSlot) return // An ack will bring us back.
+      this.#close(topic)
+      this.#pump()
+    }
+  }
+
+  /** Rejects everything that is not confirmed, and everything that comes after. */
+  close(error: Error): void {
+    if (this.#closedBy !== undefined) return
+    this.#closedBy = error
+    clearTimeout(this.#roomTimer)
+    clearTimeout(this.#timeoutTimer)
+    const bundles = [
+      ...this.#inFlight.values(),
+      ...this.#postponed,
+      ...this.#ready.takeAll(),
+      ...this.#open.values(),
+    ]
+    this.#postponed = []
+    this.#inFlight.clear()
+    this.#open.clear()
+    this.#pendingBytes = 0
+    this.#inFlightBytes = 0
+    for (const bundle of bundles) this.#reject(bundle, error)
+    this.#waiting.rejectAll(error)
+  }
+
+  /** True while publishNow() would refuse. */
+  get #isFull(): boolean {
+    return this.#pendingBytes + this.#outlet.bufferedBytes > this.#options.highWaterMarkBytes
+  }
+
+  /** True while publish() need not wait, if nobody else does. */
+  get #isBelowBounds(): boolean {
+    const { maxInFlight, maxHeldBytes } = this.#options
+    const held = this.#pendingBytes + this.#inFlightBytes
+    return this.#unconfirmed < maxInFlight && held < maxHeldBytes && !this.#isFull
+  }
+
+  get #hasRoom(): boolean {
+    return this.#waiting.length === 0 && this.#isBelowBounds
+  }
+
+  get #hasSlot(): boolean {
+    return this.#inFlight.size < FRAMES_IN_FLIGHT_MAX
+  }
+
+  #encode(
+    payload: unknown,
+    options: PublishOptions | undefined,
+    isConfirmed: boolean,
+  ): OutgoingMessage {
+    const { codec, onLostConnection } = this.#options
+    // Sent again, a message must be the same message: it keeps its id.
+    const needsId = isConfirmed && onLostConnection === 'resend'
+    return {
+      encoding: codec.encoding,
+      payload: encodePayload(codec, payload),
+      id: options?.id !== undefined || needsId ? uuidBytes(options?.id) : undefined,
+      headers: options?.headers,
+    }
+  }
+
+  #wait(bytes: number, go: () => void, reject: (error: Error) => void): void {
+    this.#waiting.enter(bytes, go, reject)
+    this.#watchForRoom()
+    this.#watchForTimeouts()
+  }
+
+  #add(topic: string, message: OutgoingMessage, confirmation: Confirmation | undefined): void {
+    this.#checkFrame(message.payload.length, topic)
+    let bundle = this.#open.get(topic)
+    if (bundle === undefined) {
+      bundle = this.#newBundle(topic, false)
+      this.#open.set(topic, bundle)
+    }
+    const { batch, confirmations } = bundle
+    const bytesBefore = batch.bytes
+    batch.add(message)
+    this.#pendingBytes += batch.bytes - bytesBefore
+    confirmations.push(confirmation)
+    if (confirmation !== undefined) {
+      bundle.confirmed++
+      this.#unconfirmed++
+      this.#watchForTimeouts()
+    }
+    if (batch.count >= BATCH_MESSAGES_MAX || batch.bytes >= BATCH_BYTES_MAX) {
+      this.#close(topic)
+      this.#pump()
+    } else if (!this.#isFlushScheduled) {
+      this.#isFlushScheduled = true
+      nextTurn(() => {
+        this.#isFlushScheduled = false
+        this.flush()
+      })
+    }
+  }
+
+  /** A frame that the broker does not take would cost the connection, again and again. */
+  #checkFrame(bytes: number, topic: string): void {
+    const { maxFrameBytes } = this.#options
+    const length = bytes + topic.length + MESSAGE_OVERHEAD_BYTES
+    if (length <= maxFrameBytes) return
+    const text = `about ${length} bytes in one frame, maxFrameBytes=${maxFrameBytes}`
+    throw new InvalidPayloadError(text)
+  }
+
+  #newBundle(topic: string, isWhole: boolean): Bundle {
+    return {
+      topic,
+      batch: this.#wire.newBatch(topic),
+      confirmations: [],
+      confirmed: 0,
+      order: ++this.#lastOrder,
+      dueMs: Date.now() + this.#options.publishTimeoutMs,
+      isWhole,
+    }
+  }
+
+  /** Nothing more is added to the topic's open bundle. */
+  #close(topic: string): void {
+    const bundle = this.#open.get(topic)
+    if (bundle === undefined) return
+    this.#open.delete(topic)
+    this.#ready.push(bundle)
+  }
+
+  #pump(): void {
+    for (;;) {
+      const bundle = this.#ready.peek()
+      if (bundle === undefined || !this.#outlet.isOpen) return
+      if (bundle.confirmed > 0 && !this.#hasSlot) return
+      this.#ready.shift()
+      this.#pendingBytes -= bundle.batch.bytes
+      this.#send(bundle)
+    }
+  }
+
+  #send(bundle: Bundle): void {
+    let requestId: number | undefined
+    if (bundle.confirmed > 0) {
+      requestId = this.#outlet.nextRequestId()
+      this.#inFlight.set(requestId, bundle)
+      this.#inFlightBytes += bundle.batch.bytes
+    }
+    this.#outlet.send(bundle.batch.frame(requestId))
+  }
+
+  #takeInFlight(requestId: number): Bundle | undefined {
+    const bundle = this.#inFlight.get(requestId)
+    if (bundle === undefined) return undefined
+    this.#inFlight.delete(requestId)
+    this.#inFlightBytes -= bundle.batch.bytes
+    return bundle
+  }
+
+  /** Keeps what is to be sent again over the next connection. */
+  #postpone(bundle: Bundle): void {
+    const part = confirmedPart(bundle)
+    this.#pendingBytes += part.batch.bytes
+    this.#postponed.push(part)
+  }
+
+  #reject(bundle: Bundle, error: Error): void {
+    rejectBundle(bundle, error)
+    this.#settled(bundle)
+  }
+
+  #settled(bundle: Bundle): void {
+    this.#unconfirmed -= bundle.confirmed
+    if (this.#closedBy !== undefined) return
+    if (this.#outlet.isOpen && (this.#ready.length > 0 || this.#open.size > 0)) {
+      if (!this.#isFlushScheduled) this.flush()
+      else this.#pump()
+    }
+    this.#waiting.wake(() => this.#isBelowBounds)
+  }
+
+  #watchForTimeouts(): void {
+    if (this.#timeoutTimer !== undefined) return
+    const pollMs = Math.min(TIMEOUT_POLL_MS, this.#options.publishTimeoutMs / 2)
+    this.#timeoutTimer = setTimeout(() => {
+      this.#timeoutTimer = undefined
+      this.#rejectOverdue(Date.now())
+      if (this.unconfirmed > 0 && this.#closedBy === undefined) this.#watchForTimeouts()
+    }, pollMs)
+  }
+
+  #rejectOverdue(nowMs: number): void {
+    const { publishTimeoutMs } = this.#options
+    const overdue: Bundle[] = []
+    const isOverdue = (bundle: Bundle) => bundle.confirmed > 0 && bundle.dueMs <= nowMs
+    for (const [requestId, bundle] of this.#inFlight) {
+      if (isOverdue(bundle)) overdue.push(this.#takeInFlight(requestId) as Bundle)
+    }
+    const stay = (bundle: Bundle) => {
+      if (!isOverdue(bundle)) return true
+      this.#pendingBytes -= bundle.batch.bytes
+      overdue.push(bundle)
+      return false
+    }
+    this.#postponed = this.#postponed.filter(stay)
+    const oldest = this.#ready.peek()
+    if (oldest !== undefined && isOverdue(oldest)) {
+      for (const bundle of this.#ready.takeAll()) if (stay(bundle)) this.#ready.push(bundle)
+    }
+    const text = `no ack within ${publishTimeoutMs} ms; the message may be stored or not`
+    for (const bundle of overdue) this.#reject(bundle, new TimeoutError(text))
+    this.#waiting.rejectOverdue(nowMs)
+  }
+
+  /** Looks now and then whether a full socket has room again, and says so. */
+  #watchForRoom(): void {
+    const isWatched = this.#roomTimer !== undefined || this.#closedBy !== undefined
+    if (isWatched || !this.#outlet.isOpen) return // onConnected() goes on.
+    if (!this.#owesDrain && this.#waiting.length === 0) return
+    this.#roomTimer = setTimeout(() => {
+      this.#roomTimer = undefined
+      if (!this.#outlet.isOpen) return
+      this.#waiting.wake(() => this.#isBelowBounds)
+      if (this.#owesDrain && !this.#isFull && this.#waiting.length === 0) {
+        this.#owesDrain = false
+        this.#outlet.onDrain()
+      }
+      this.#watchForRoom()
+    }, ROOM_POLL_MS)
+  }
+}

@@ -1,0 +1,40 @@
+/**
+ * The client SDK of ringcast: publish and subscribe from Node and browsers over one WebSocket that
+ * comes back by itself. Begin with {@link connect}.
+ * @example
+ * import { connect } from 'ringcast/client'
+ *
+ * const client = await connect('ws://localhost:8080/ws')
+ * client.subscribe('orders.*', ({ topic, payload }) => console.log(topic, payload))
+ * await client.publish('orders.new', { id: 1 })
+ * @module
+ */
+export type { PublishResult } from './bundle.js'
+export { Client, type ClientEvents, type ClientState, connect } from './client.js'
+export type { PayloadCodec } from './codecs.js'
+export {
+  ConnectionClosedError,
+  HandlerError,
+  InvalidPayloadError,
+  OverloadedError,
+  ProtocolError,
+  PublishError,
+  RingcastError,
+  SubscribeError,
+  TimeoutError,
+} from './errors.js'
+export type {
+  BreakerOptions,
+  BreakerState,
+  HandlerContext,
+  HandlerOptions,
+  MessageHandler,
+  RetryOptions,
+} from './handler.js'
+export { Message } from './message.js'
+export type { ClientHooks, ConnectOptions } from './options.js'
+export type { EpochChange, Gap } from './places.js'
+export { ClientPool, connectPool, type PoolOptions } from './pool.js'
+export type { BatchResult, PublishOptions } from './publisher.js'
+export type { WebSocketClass, WebSocketLike } from './socket.js'
+export { type SubscribeOptions, Subscription, type SubscriptionEvents } from './subscription.js'

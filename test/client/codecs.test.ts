@@ -1,0 +1,51 @@
+import { unpack } from 'msgpackr'
+import { expect, test } from 'vitest'
+import {
+  bytesCodec,
+  decodeHeaders,
+  decodePayload,
+  encodePayload,
+  jsonCodec,
+  msgpackCodec,
+} from '../../src/client/codecs.js'
+import { InvalidPayloadError } from '../../src/client/ringcast.js'
+
+const VALUES = [null, true, 0, -1, 2 ** 40, 1.5, 'é', [1, [2]], { a: { b: ['c'] } }]
+
+test('encodePayload() and decodePayload() give back the value, in both encodings', () => {
+  for (const codec of [msgpackCodec, jsonCodec]) {
+    const back = VALUES.map((value) => decodePayload(codec.encoding, encodePayload(codec, value)))
+    expect(back).toEqual(VALUES)
+  }
+})
+
+test('encodePayload() writes what other decoders read', () => {
+  const value = { a: [1, 'x'], when: '2025' }
+  expect(unpack(encodePayload(msgpackCodec, value))).toEqual(value)
+  expect(JSON.parse(Buffer.from(encodePayload(jsonCodec, value)).toString())).toEqual(value)
+})
+
+test('encodePayload() refuses what has no form in the encoding', () => {
+  expect(() => encodePayload(jsonCodec, undefined)).toThrow(InvalidPayloadError)
+  expect(() => encodePayload(jsonCodec, 1n)).toThrow('payload cannot be encoded')
+  expect(() => encodePayload(bytesCodec, 'text')).toThrow('takes a Uint8Array')
+  expect(encodePayload(bytesCodec, Uint8Array.of(1))).toEqual(Uint8Array.of(1))
+})
+
+test('decodePayload() refuses bytes that are not what they claim, with the cause', () => {
+  expect(() => decodePayload(0, Uint8Array.of(0x81))).toThrow(InvalidPayloadError)
+  expect(() => decodePayload(1, Uint8Array.of(0x7b))).toThrow('payload cannot be decoded')
+  expect(() => decodePayload(1, Uint8Array.of(0xff))).toThrow(InvalidPayloadError)
+  expect(() => decodeHeaders(Uint8Array.of(0x81))).toThrow(InvalidPayloadError)
+  expect(decodePayload(2, Uint8Array.of(0xff))).toEqual(Uint8Array.of(0xff))
+})
+
+test('decodePayload() asks a codec of one’s own only for its own encoding', () => {
+  const codec = {
+    encoding: 2 as const,
+    encode: (value: unknown) => new TextEncoder().encode(String(value)),
+    decode: (bytes: Uint8Array) => `<${new TextDecoder().decode(bytes)}>`,
+  }
+  expect(decodePayload(2, encodePayload(codec, 'x'), codec)).toBe('<x>')
+  expect(decodePayload(1, Buffer.from('7'), codec)).toBe(7)
+})

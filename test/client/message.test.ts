@@ -1,0 +1,59 @@
+import { pack } from 'msgpackr'
+import { expect, test } from 'vitest'
+import type { RawMessage } from '../../src/client/message.js'
+import { InvalidPayloadError, Message } from '../../src/client/ringcast.js'
+
+const ID = '550e8400-e29b-41d4-a716-446655440000'
+const RAW: RawMessage = {
+  topic: 'orders.new',
+  pattern: 'orders.*',
+  seq: 7,
+  timeMs: 1000,
+  encoding: 0,
+  payload: pack({ a: 1 }),
+  id: Buffer.from(ID.replaceAll('-', ''), 'hex'),
+  headers: pack({ h: 'v' }),
+}
+
+test('Message shows what came, decoded', () => {
+  const message = new Message(RAW, 'e1')
+  const { topic, pattern, seq, epoch, timeMs, id, headers, payload } = message
+  expect({ topic, pattern, seq, epoch, timeMs, id, headers, payload }).toEqual({
+    topic: 'orders.new',
+    pattern: 'orders.*',
+    seq: 7,
+    epoch: 'e1',
+    timeMs: 1000,
+    id: ID,
+    headers: { h: 'v' },
+    payload: { a: 1 },
+  })
+})
+
+test('Message is frozen, and so are its headers', () => {
+  const message = new Message({ ...RAW, headers: { h: 'v' } }, 'e1')
+  expect(Object.isFrozen(message)).toBe(true)
+  expect(() => Object.assign(message, { seq: 8 })).toThrow(TypeError)
+  expect(Object.isFrozen(message.headers)).toBe(true)
+  expect(new Message({ ...RAW, headers: undefined }, 'e1').headers).toEqual({})
+})
+
+test('Message.payload is decoded when it is first asked for, and once', () => {
+  let decoded = 0
+  const codec = { encoding: 0 as const, encode: pack, decode: () => ({ decoded: ++decoded }) }
+  const message = new Message(RAW, 'e1', codec)
+  expect(decoded).toBe(0)
+  expect(message.payload).toBe(message.payload)
+  expect(decoded).toBe(1)
+})
+
+test('Message of bytes that are nothing throws when it is looked at, not before', () => {
+  const message = new Message({ ...RAW, payload: Uint8Array.of(0x81) }, 'e1')
+  expect(() => message.payload).toThrow(InvalidPayloadError)
+})
+
+test('Message of a JSON connection has the value and the id as they came', () => {
+  const message = new Message({ ...RAW, encoding: 1, payload: { value: [1] }, id: ID }, 'e1')
+  expect(message.payload).toEqual([1])
+  expect(message.id).toBe(ID)
+})

@@ -1,0 +1,268 @@
+import { Packr, pack } from 'msgpackr'
+import { expect, test } from 'vitest'
+import { jsonWire } from '../../src/client/json-wire.js'
+import type { RawMessage } from '../../src/client/message.js'
+import { msgpackWire } from '../../src/client/msgpack-wire.js'
+import { ProtocolError } from '../../src/client/ringcast.js'
+import { uuidBytes } from '../../src/client/uuid.js'
+import type { OutgoingMessage, Wire } from '../../src/client/wire.js'
+import { jsonRequest, parseJsonFrame } from '../../src/protocol/json-frames.js'
+import { MsgpackFrameReader, Op } from '../../src/protocol/msgpack-frames.js'
+
+const LIMITS = { maxPayloadBytes: 65_536, maxBatchMessages: 4096 }
+const ID = '550e8400-e29b-41d4-a716-446655440000'
+const standard = new Packr({ useRecords: false, variableMapSize: true })
+
+function message(text: string, more: Partial<OutgoingMessage> = {}): OutgoingMessage {
+  return { encoding: 1, payload: Buffer.from(text), id: undefined, headers: undefined, ...more }
+}
+
+/** What a wire makes of a frame, in words. */
+function heard(wire: Wire, data: Uint8Array | string): unknown[] {
+  const events: unknown[] = []
+  wire.receive(data, {
+    onAck: (id, result) => events.push(['ack', id, result]),
+    onMessage: (raw) => events.push(['message', shown(raw)]),
+    onError: (id, error) => events.push(['error', id, error]),
+    onPong: () => events.push(['pong']),
+    onInfo: (info) => events.push(['info', info]),
+  })
+  return events
+}
+
+function shown({ payload, headers, id, ...rest }: RawMessage): unknown {
+  return { ...rest, payload: asBuffer(payload), id: asBuffer(id), headers: asBuffer(headers) }
+}
+
+function asBuffer(value: unknown): unknown {
+  return value instanceof Uint8Array ? Buffer.from(value) : value
+}
+
+function readByBroker(frame: Uint8Array): MsgpackFrameReader {
+  const reader = new MsgpackFrameReader(LIMITS)
+  expect([reader.read(frame, 0, frame.length), reader.problem]).toEqual([true, ''])
+  expect(reader.next).toBe(frame.length)
+  return reader
+}
+
+test('msgpack: the broker reads a batch as it was meant', () => {
+  const batch = msgpackWire().newBatch('a.b')
+  const sizes = [0, 1, 255, 256, 65_535, 65_536]
+  for (const size of sizes) batch.add(message('x'.repeat(size)))
+  batch.add(message('with id', { id: uuidBytes(ID) }))
+  batch.add(message('with both', { id: uuidBytes(ID), headers: { h: 'é' } }))
+  batch.add(message('headers only', { headers: { h: 'v' } }))
+  const frame = batch.frame(70_000) as Uint8Array
+  const read = readByBroker(frame)
+  expect([read.op, read.count]).toEqual([Op.publish, sizes.length + 3])
+  const decoded = standard.unpack(frame) as [number, number, string, unknown[][]]
+  expect(decoded.slice(0, 3)).toEqual([1, 70_000, 'a.b'])
+  const id = Buffer.from(uuidBytes(ID))
+  expect(decoded[3].slice(0, 6).map((entry) => (entry[1] as Buffer).length)).toEqual(sizes)
+  const rest = decoded[3]
+    .slice(6)
+    .map((entry) => [1, Buffer.from(entry[1] as Uint8Array).toString(), ...entry.slice(2)])
+  expect(rest.map((entry) => entry.map(asBuffer))).toEqual([
+    [1, 'with id', id],
+    [1, 'with both', id, { h: 'é' }],
+    [1, 'headers only', null, { h: 'v' }],
+  ])
+})
+
+test('msgpack: a batch can be framed again, with and without a request id', () => {
+  const batch = msgpackWire().newBatch('a'.repeat(255))
+  batch.add(message('1'))
+  const frames = [5, undefined, 6].map((id) => standard.unpack(batch.frame(id) as Uint8Array))
+  expect(frames.map((frame) => frame[1])).toEqual([5, null, 6])
+  readByBroker(batch.frame(undefined) as Uint8Array)
+})
+
+test('batches: pick() gives some of the messages as they are', () => {
+  for (const wire of [msgpackWire(), jsonWire()]) {
+    const whole = wire.newBatch('t')
+    for (const text of ['0', '1', '2', '3']) whole.add(message(text, { id: uuidBytes(ID) }))
+    const expected = wire.newBatch('t')
+    for (const text of ['1', '3']) expected.add(message(text, { id: uuidBytes(ID) }))
+    const picked = whole.pick([1, 3])
+    expect(picked.frame(9)).toEqual(expected.frame(9))
+    expect([picked.count, picked.bytes]).toEqual([2, expected.bytes])
+  }
+})
+
+test('json: the broker reads publishes as they were meant', () => {
+  const batch = jsonWire().newBatch('a "quoted" topic')
+  batch.add(message('{"n":1}', { id: uuidBytes(ID), headers: { h: 'é"' } }))
+  const one = Buffer.from(batch.frame(3) as string)
+  expect(JSON.parse(String(one))).toEqual({
+    type: 'publish',
+    topic: 'a "quoted" topic',
+    request_id: '3',
+    message: { id: ID, payload: { n: 1 }, headers: { h: 'é"' } },
+  })
+  expect(jsonRequest(parseJsonFrame(one), one, LIMITS).type).toBe('publish')
+  batch.add(message('2'))
+  const two = Buffer.from(batch.frame(undefined) as string)
+  expect(JSON.parse(String(two))).toMatchObject({
+    type: 'publish_batch',
+    messages: [{ payload: { n: 1 } }, { payload: 2 }],
+  })
+  const request = jsonRequest(parseJsonFrame(two), two, LIMITS)
+  expect('messages' in request && request.messages.length).toBe(2)
+})
+
+test('json: refuses payloads that are no JSON', () => {
+  expect(() =>
+    jsonWire()
+      .newBatch('t')
+      .add(message('x', { encoding: 2 })),
+  ).toThrow(TypeError)
+})
+
+test('both: the broker reads subscribe, unsubscribe and ping', () => {
+  const wire = msgpackWire()
+  const requests = [
+    wire.subscribe(1, 'a.*', { last_n: 5 }),
+    wire.unsubscribe(2, 'a.*'),
+    wire.ping(),
+  ]
+  const ops = requests.map((frame) => readByBroker(frame as Uint8Array).op)
+  expect(ops).toEqual([Op.subscribe, Op.unsubscribe, Op.ping])
+  const json = jsonWire()
+  const texts = [json.subscribe(1, 'a.*', { last_n: 5 }), json.unsubscribe(2, 'a.*'), json.ping()]
+  const types = texts.map((text) => {
+    const bytes = Buffer.from(text as string)
+    return jsonRequest(parseJsonFrame(bytes), bytes, LIMITS).type
+  })
+  expect(types).toEqual(['subscribe', 'unsubscribe', 'ping'])
+})
+
+const id = Buffer.from(uuidBytes(ID))
+const uint32 = (value: number) => {
+  const bytes = Buffer.of(0xce, 0, 0, 0, 0)
+  bytes.writeUInt32BE(value, 1)
+  return bytes
+}
+const float64 = (value: number) => {
+  const bytes = Buffer.alloc(9, 0xcb)
+  bytes.writeDoubleBE(value, 1)
+  return bytes
+}
+
+function entry(seq: Buffer, ...more: Buffer[]): Buffer {
+  const head = [seq, float64(1000), Buffer.of(1), Buffer.of(0xc4, 1, 0x37)]
+  return Buffer.concat([Buffer.of(0x90 | (4 + more.length)), ...head, ...more])
+}
+
+function events(topic: string, pattern: string | null, ...entries: Buffer[]): Buffer {
+  const head = [Buffer.of(0x94, 34), pack(topic), pack(pattern)]
+  return Buffer.concat([...head, Buffer.of(0x90 | entries.length), ...entries])
+}
+
+test('msgpack: receive() takes apart what the broker sends, back to back', () => {
+  const idBin = Buffer.concat([Buffer.of(0xc4, 16), id])
+  const frame = Buffer.concat([
+    events('a.b', null, entry(uint32(7)), entry(float64(2 ** 33), idBin, pack({ h: 'v' }))),
+    standard.pack([33, 5, 'a.b', { epoch: 'e', seq: 7 }]),
+    events('a.b', 'a.*', entry(uint32(8), Buffer.of(0xc0), Buffer.of(0xc0))),
+    standard.pack([35, null, 'OVERLOADED', 'text', true]),
+    standard.pack([35, 6, 'BAD_REQUEST', 'text', false]),
+    standard.pack([36, null, 1000]),
+    standard.pack([37, 'GAP', 'a.b', { from_seq: 1 }]),
+    standard.pack([37, 'SHUTTING_DOWN', null, { reconnect_after_ms: 5 }]),
+    standard.pack([99, 'of a newer broker']),
+  ])
+  const none = Buffer.alloc(16)
+  const common = { topic: 'a.b', timeMs: 1000, encoding: 1, payload: Buffer.from('7') }
+  expect(heard(msgpackWire(), frame)).toEqual([
+    ['message', { ...common, pattern: undefined, seq: 7, id: none, headers: undefined }],
+    ['message', { ...common, pattern: undefined, seq: 2 ** 33, id, headers: pack({ h: 'v' }) }],
+    ['ack', 5, { epoch: 'e', seq: 7 }],
+    ['message', { ...common, pattern: 'a.*', seq: 8, id: none, headers: undefined }],
+    ['error', undefined, { code: 'OVERLOADED', message: 'text', retryable: true }],
+    ['error', 6, { code: 'BAD_REQUEST', message: 'text', retryable: false }],
+    ['pong'],
+    ['info', { code: 'GAP', topic: 'a.b', details: { from_seq: 1 } }],
+    ['info', { code: 'SHUTTING_DOWN', topic: undefined, details: { reconnect_after_ms: 5 } }],
+  ])
+})
+
+test('msgpack: receive() passes over elements that a newer broker adds', () => {
+  const nil = Buffer.of(0xc0)
+  const longer = entry(uint32(7), nil, nil, pack('new'), pack([1, 2]))
+  const frame = Buffer.concat([
+    events('a', null, longer),
+    pack({ more: 1 }),
+    standard.pack([36, null]),
+  ])
+  frame[0] = 0x95
+  expect(heard(msgpackWire(), frame).map((event) => (event as string[])[0])).toEqual([
+    'message',
+    'pong',
+  ])
+})
+
+test('msgpack: receive() refuses every frame that ends too early', () => {
+  const wire = msgpackWire()
+  const idBin = Buffer.concat([Buffer.of(0xc4, 16), id])
+  const frame = events('topic', 'pattern.*', entry(uint32(7), idBin, pack({ h: 'v' })))
+  for (let length = 1; length < frame.length; length++) {
+    expect(() => heard(wire, frame.subarray(0, length)), `${length} bytes`).toThrow(ProtocolError)
+  }
+  expect(() => heard(wire, 'text')).toThrow('expected binary')
+  expect(() => heard(wire, Buffer.of(0x07))).toThrow(ProtocolError)
+})
+
+test('json: receive() takes apart what the broker sends', () => {
+  const wire = jsonWire()
+  const ts = '2025-08-25T10:00:00.000Z'
+  const event = {
+    topic: 'a.b',
+    message: { id: ID, payload: [1], headers: { h: 'v' } },
+    seq: 42,
+    ts,
+  }
+  const raw = {
+    topic: 'a.b',
+    seq: 42,
+    timeMs: Date.parse(ts),
+    encoding: 1,
+    payload: { value: [1] },
+    id: ID,
+    headers: { h: 'v' },
+  }
+  const hear = (frame: unknown) => heard(wire, JSON.stringify(frame))
+  expect(hear({ type: 'event', ...event })).toEqual([['message', { ...raw, pattern: undefined }]])
+  const list = { type: 'events', subscription: 'a.*', topic: 'a.b', events: [event, event] }
+  expect(hear(list)).toEqual([
+    ['message', { ...raw, pattern: 'a.*' }],
+    ['message', { ...raw, pattern: 'a.*' }],
+  ])
+  const base64 = { id: ID, payload: Buffer.from('raw').toString('base64'), encoding: 'base64' }
+  expect(hear({ type: 'event', topic: 'a', seq: 1, ts, message: base64 })).toMatchObject([
+    ['message', { encoding: 2, payload: Buffer.from('raw') }],
+  ])
+  expect(hear({ type: 'ack', request_id: '5', seq: 7 })).toMatchObject([['ack', 5, { seq: 7 }]])
+  const error = { code: 'BAD_REQUEST', message: 'text', retryable: false }
+  expect(hear({ type: 'error', request_id: '6', error })).toEqual([['error', 6, error]])
+  expect(hear({ type: 'error', error })).toEqual([['error', undefined, error]])
+  expect(hear({ type: 'pong', ts })).toEqual([['pong']])
+  expect(hear({ type: 'info', code: 'GAP', topic: 'a', from_seq: 1, ts })).toEqual([
+    ['info', { code: 'GAP', topic: 'a', details: { from_seq: 1 } }],
+  ])
+  expect(hear({ type: 'of a newer broker' })).toEqual([])
+})
+
+test('json: receive() refuses what is no frame', () => {
+  expect(() => heard(jsonWire(), '{')).toThrow(ProtocolError)
+  expect(() => heard(jsonWire(), Buffer.of(1))).toThrow('expected text')
+})
+
+test('uuidBytes() reads UUIDs in any case, makes new ones, and refuses the rest', () => {
+  expect(Buffer.from(uuidBytes(ID.toUpperCase())).toString('hex')).toBe(ID.replaceAll('-', ''))
+  const fresh = Array.from({ length: 3000 }, () =>
+    Buffer.from(uuidBytes(undefined)).toString('hex'),
+  )
+  expect(new Set(fresh).size).toBe(3000)
+  for (const hex of fresh) expect(hex).toMatch(/^.{12}4.{3}[89ab]/)
+  expect(() => uuidBytes('550e8400')).toThrow('id must be a valid UUID')
+})
