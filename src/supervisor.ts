@@ -150,6 +150,7 @@ export class Supervisor {
     const batches = charge.counters.get('batches')
     charge.deathsWithoutWork = batches === charge.batchesAtDeath ? charge.deathsWithoutWork + 1 : 1
     charge.batchesAtDeath = batches
+    const isFirstDown = this.#charges.every(({ downAt }) => downAt === undefined)
     // It may have come back and died again unseen: only a beat from here on is another return.
     charge.downAt = { beat: beatOf(charge), sinceMs: charge.downAt?.sinceMs ?? Date.now() }
     onDown(shard)
@@ -159,7 +160,7 @@ export class Supervisor {
       return
     }
     this.#run(charge)
-    this.#lookSoon()
+    if (isFirstDown) this.#lookSoon() // Otherwise the watch is close already.
   }
 
   #giveUp(error: Error): void {
