@@ -50,7 +50,8 @@ export class ClosedLoop implements SendLoop {
     this.#isScheduled = false
     // One look at the clock per turn: what is encoded last seems a little slower than it was.
     const timeMs = nowMs()
-    if (timeMs >= this.#untilMs) return
+    // Nor after the count was told: a timer can fire a little before the time it was set for.
+    if (timeMs >= this.#untilMs || this.#done === undefined) return
     for (const connection of this.#connections) {
       if (this.#fill(connection, timeMs)) this.#schedule()
     }
