@@ -199,6 +199,7 @@ export class Client extends SafeEmitter<ClientEvents> {
    * expect payloads to be: nothing checks it.
    * @throws SubscribeError this text is subscribed already on this client
    * @throws ConnectionClosedError the client is draining or closed
+   * @throws RangeError an option that cannot be
    * @example
    * for await (const { topic, payload } of client.subscribe<Order>('orders.*', { lastN: 10 })) …
    */
@@ -207,6 +208,7 @@ export class Client extends SafeEmitter<ClientEvents> {
    * Subscribes to a topic or pattern with a handler.
    * @throws SubscribeError this text is subscribed already on this client
    * @throws ConnectionClosedError the client is draining or closed
+   * @throws RangeError an option that cannot be
    * @example
    * client.subscribe<Order>('orders.*', ({ payload }) => save(payload), { concurrency: 4 })
    */

@@ -122,6 +122,16 @@ export function makeHandler<Payload>(
     events.onFailure(message, new HandlerError(text, { cause: reason }))
   }
   const { timeoutMs, retry, breaker } = options
+  const numbers = {
+    timeoutMs,
+    'retry.maxAttempts': retry?.maxAttempts,
+    'breaker.threshold': breaker?.threshold,
+    'breaker.halfOpenAfterMs': breaker?.halfOpenAfterMs,
+  }
+  for (const [name, value] of Object.entries(numbers)) {
+    if (value === undefined || value >= 1) continue
+    throw new RangeError(`${name}=${value} must be a number of at least 1`)
+  }
   const isPlain = timeoutMs === undefined && retry === undefined && breaker === undefined
   if (isPlain) return { run: plainHandler(handler, fail), stop: () => {} }
   return new GuardedHandler(handler, options, events, fail)

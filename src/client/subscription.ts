@@ -139,8 +139,8 @@ export class Subscription<Payload = unknown>
     this.text = text
     this.#options = options
     this.#isPattern = /[*#]/.test(text)
-    this.#maxInFlight = options.maxInFlight ?? MAX_IN_FLIGHT
-    this.#concurrency = options.concurrency ?? 1
+    this.#maxInFlight = atLeastOne('maxInFlight', options.maxInFlight ?? MAX_IN_FLIGHT)
+    this.#concurrency = atLeastOne('concurrency', options.concurrency ?? 1)
     this.#places = new Places(text, this.#isPattern, {
       onGap: (gap) => this.emit('gap', gap),
       onEpoch: (change) => this.emit('epoch', change),
@@ -403,6 +403,11 @@ export class Subscription<Payload = unknown>
   #endIfFinished(): void {
     if (this.#isFinishing && this.queued === 0) this.end(undefined)
   }
+}
+
+function atLeastOne(name: string, value: number): number {
+  if (value >= 1) return value
+  throw new RangeError(`${name}=${value} must be a number of at least 1`)
 }
 
 /** The fields that have a value. */

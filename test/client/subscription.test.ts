@@ -302,3 +302,15 @@ test('a handler may close the client: what is left of the frame is nobody’s', 
   await waitUntil(() => client.state === 'closed')
   expect(log.payloads).toEqual([1])
 })
+
+test('options that cannot be are refused, and leave the topic free', async () => {
+  const { wsUrl } = await startBroker()
+  const client = await open(wsUrl)
+  const handler = () => {}
+  expect(() => client.subscribe('t', { maxInFlight: 0 })).toThrow('maxInFlight=0 must be')
+  expect(() => client.subscribe('t', handler, { concurrency: Number.NaN })).toThrow(RangeError)
+  expect(() => client.subscribe('t', handler, { retry: { maxAttempts: 0 } })).toThrow(
+    'retry.maxAttempts=0 must be',
+  )
+  await client.subscribe('t').ready
+})
