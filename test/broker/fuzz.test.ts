@@ -18,7 +18,7 @@ import {
 
 const SEED = Number(process.env['FUZZ_SEED'] ?? Math.floor(Math.random() * 2 ** 32))
 /** Per encoding. */
-const FRAMES = Number(process.env['FUZZ_FRAMES'] ?? 10_000)
+const FRAMES = Number(process.env['FUZZ_FRAMES'] ?? 20_000)
 /** Frames between two pings. */
 const ROUND = 50
 const FRAME_BYTES_MAX = 128 * 1024
