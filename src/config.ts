@@ -220,6 +220,22 @@ const subscribers = {
     max: 5000,
     doc: 'Different patterns subscribed at once, in the whole broker; one that is wanted in JSON and in MessagePack counts twice. Beyond: LIMIT_EXCEEDED. 0 turns patterns off.',
   },
+  maxGroups: {
+    env: 'MAX_GROUPS',
+    kind: 'integer',
+    default: 4096,
+    min: 1,
+    max: 65_536,
+    doc: 'Consumer groups of each worker. Each takes 1 KiB, and about 32 bytes for every message that it has taken and not settled. Beyond: LIMIT_EXCEEDED.',
+  },
+  maxGroupMembers: {
+    env: 'MAX_GROUP_MEMBERS',
+    kind: 'integer',
+    default: 16_384,
+    min: 1,
+    max: 262_144,
+    doc: 'Members of all groups of each worker, 128 bytes each. Beyond: LIMIT_EXCEEDED.',
+  },
   heartbeatIntervalMs: {
     env: 'HEARTBEAT_INTERVAL_MS',
     kind: 'duration',

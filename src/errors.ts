@@ -62,6 +62,13 @@ export const Reply = {
     status: 500,
     doc: 'our fault; logged with the request',
   },
+  groupNotFound: {
+    id: 9,
+    code: 'GROUP_NOT_FOUND',
+    retryable: false,
+    status: 404,
+    doc: 'the topic has no such group, or this connection is no member of it',
+  },
 } as const satisfies Record<string, ReplyCode>
 
 /** Close codes: 4000–4499 ask the client to connect again, 4500–4999 ask it not to. */

@@ -17,6 +17,7 @@
  * All of it outlives the shard's thread; that is why a successor can take over. Untouched pages
  * cost nothing: the system maps them when they are first written.
  */
+import { GROUP_SLOT_BYTES, MEMBER_SLOT_BYTES } from './groups/layout.js'
 import { SLOT_BYTES } from './log/slot.js'
 import { align, LINE_BYTES, ringBytes } from './ring/layout.js'
 import { COUNTER_BLOCK_BYTES } from './telemetry/counters.js'
@@ -72,6 +73,10 @@ export interface ShardLayout {
   readonly directorySlots: number
   readonly patterns: number
   readonly patternSlots: number
+  readonly groups: number
+  readonly groupSlots: number
+  readonly members: number
+  readonly memberSlots: number
   readonly blocks: number
   readonly blockBytes: number
 }
@@ -89,6 +94,8 @@ export interface MemoryPlan {
   readonly ringBytes: number
   readonly maxTopics: number
   readonly maxPatterns: number
+  readonly maxGroups: number
+  readonly maxGroupMembers: number
   readonly logMemoryBytes: number
 }
 
@@ -125,6 +132,10 @@ function planShard(plan: MemoryPlan): { layout: ShardLayout; bytes: number } {
     directorySlots: plan.maxTopics,
     patterns: take(plan.maxPatterns * PATTERN_SLOT_BYTES),
     patternSlots: plan.maxPatterns,
+    groups: take(plan.maxGroups * GROUP_SLOT_BYTES),
+    groupSlots: plan.maxGroups,
+    members: take(plan.maxGroupMembers * MEMBER_SLOT_BYTES),
+    memberSlots: plan.maxGroupMembers,
     blockBytes: Math.floor(plan.logMemoryBytes / plan.workers / LINE_BYTES) * LINE_BYTES,
     blocks: next,
   }

@@ -6,6 +6,7 @@
 import { Unpackr } from 'msgpackr'
 import type { Logger } from 'pino'
 import { Close, Refusal, Reply, type ReplyCode } from '../errors.js'
+import { checkedGroupName, groupNameOf } from '../protocol/group-options.js'
 import {
   type JsonRequest,
   jsonRequest,
@@ -15,12 +16,14 @@ import {
 import type { FrameLimits } from '../protocol/limits.js'
 import { MsgpackFrameReader, Op } from '../protocol/msgpack-frames.js'
 import { errorFrame, infoFrame, pongFrame, type RequestId } from '../protocol/server-frames.js'
+import { memberOpOf, seqsField } from '../protocol/settle.js'
 import { clientIdOf, isRecord } from '../protocol/subscribe-options.js'
 import { Acks, type Format, HttpReply, Outbound, PUBLISH_BATCH } from '../ring/record.js'
 import { type Doorbell, IDLE } from '../ring/wakeup.js'
 import type { ShardMemory } from '../shared-memory.js'
 import type { Counters, GatewayCounter } from '../telemetry/counters.js'
 import { FanOut, type FanOutOptions } from './fan-out.js'
+import { Members } from './members.js'
 import { Outbox } from './outbox.js'
 import { Publishing, type PublishingOptions } from './publishing.js'
 import { Requests } from './requests.js'
@@ -63,6 +66,7 @@ export class Gateway {
   readonly requests = new Requests()
   readonly publishing: Publishing
   readonly subscribing: Subscribing
+  readonly members: Members
   readonly fanOut: FanOut
   readonly counters: Counters<GatewayCounter>
   readonly options: GatewayOptions
@@ -112,6 +116,15 @@ export class Gateway {
       options,
     )
     this.publishing = new Publishing(this.links, counters, options, () => this.#moveAll())
+    this.members = new Members(
+      this.links,
+      this.publishing,
+      this.#outbox,
+      this.requests,
+      this.names,
+      counters,
+      options,
+    )
   }
 
   /** Begins to move what the shards produce. */
@@ -155,6 +168,7 @@ export class Gateway {
     session.isOpen = false
     this.sessions.delete(session.id)
     this.subscribing.endAll(session)
+    this.members.endAll(session)
     this.counters.add('connectionsClosed')
     this.#logger.debug({ session: session.id }, 'connection closed')
     this.#retryIfNeeded()
@@ -258,15 +272,50 @@ export class Gateway {
       return
     }
     const text = this.names.textOf(frame, read.topicStart, read.topicLength)
-    if (read.op === Op.unsubscribe) {
-      this.subscribing.unsubscribe(session, text, requestId?.slice())
+    const options = frame.slice(read.optionsStart, read.optionsStart + read.optionsLength)
+    if (read.op >= Op.groupAck && read.op <= Op.groupResume) {
+      const group = this.names.textOf(frame, read.groupStart, read.groupLength)
+      const seqs = read.seqsLength === 0 ? undefined : this.#unpackSeqs(frame, read)
+      const fields = this.#unpackOptions(options)
+      this.members.tell(session, memberOpOf(read.op), text, group, seqs, fields, requestId)
       return
     }
-    this.#refuseWhileDraining()
-    const options = frame.slice(read.optionsStart, read.optionsStart + read.optionsLength)
     const fields = this.#unpackOptions(options)
     // The frame's bytes are gone when the shard answers.
-    this.subscribing.subscribe(session, text, fields, requestId?.slice())
+    const id = requestId?.slice()
+    if (read.op === Op.subscribe) this.#subscribe(session, text, fields, id)
+    else this.#unsubscribe(session, text, fields, id)
+  }
+
+  #subscribe(
+    session: Session,
+    text: string,
+    fields: Readonly<Record<string, unknown>>,
+    requestId: RequestId,
+  ): void {
+    this.#refuseWhileDraining()
+    const group = groupNameOf(fields)
+    if (group === undefined) this.subscribing.subscribe(session, text, fields, requestId)
+    else this.members.join(session, text, group, fields, requestId)
+  }
+
+  #unsubscribe(
+    session: Session,
+    text: string,
+    fields: Readonly<Record<string, unknown>>,
+    requestId: RequestId,
+  ): void {
+    const group = groupNameOf(fields)
+    if (group === undefined) this.subscribing.unsubscribe(session, text, requestId)
+    else this.members.leave(session, text, group, requestId)
+  }
+
+  #unpackSeqs(frame: Uint8Array, read: MsgpackFrameReader): unknown {
+    try {
+      return this.#unpackr.unpack(frame.slice(read.seqsStart, read.seqsStart + read.seqsLength))
+    } catch {
+      throw new Refusal(Reply.badRequest, 'seqs must be MessagePack without extensions')
+    }
   }
 
   #unpackOptions(bytes: Uint8Array): Readonly<Record<string, unknown>> {
@@ -313,10 +362,13 @@ export class Gateway {
       this.#outbox.queue(session, pongFrame(session.format, requestId, Date.now()))
     } else if (request.type === 'unsubscribe') {
       clientIdOf(request.fields)
-      this.subscribing.unsubscribe(session, request.topic, requestId)
+      this.#unsubscribe(session, request.topic, request.fields, requestId)
+    } else if (request.type === 'subscribe') {
+      this.#subscribe(session, request.topic, request.fields, requestId)
     } else {
-      this.#refuseWhileDraining()
-      this.subscribing.subscribe(session, request.topic, request.fields, requestId)
+      const { type, topic, fields } = request
+      const group = checkedGroupName(fields['group'], 'group')
+      this.members.tell(session, type, topic, group, seqsField(fields), fields, requestId)
     }
   }
 
@@ -415,6 +467,9 @@ export class Gateway {
       case Outbound.control:
         this.#onNotice(link)
         return
+      case Outbound.deliver:
+        this.members.onDeliver(link)
+        return
       default:
         throw new RangeError(`kind=${link.out.kind}`)
     }
@@ -457,6 +512,12 @@ export class Gateway {
         return
       case 'setAside':
         this.subscribing.onSetAside(notice.lag)
+        return
+      case 'groupGap':
+        this.members.onGap(link.number, notice)
+        return
+      case 'groupDeleted':
+        this.members.onDeleted(link.number, notice)
         return
       default:
         this.requests.get(notice.token)?.notice(notice, link.number)

@@ -8,7 +8,9 @@ import { Refusal, Reply, replyById } from '../errors.js'
 import { jsonMessages, parseJsonFrame } from '../protocol/json-frames.js'
 import { type ControlRequest, PUBLISH_HTTP, type TopicSummary } from '../ring/record.js'
 import type { Gateway } from './gateway.js'
+import { groupAction } from './http-groups.js'
 import type { ShardLink } from './shard-link.js'
+import type { TopicRef } from './topic-names.js'
 
 /** Messages of one history answer. */
 const HISTORY_LIMIT_MAX = 1000
@@ -53,7 +55,8 @@ interface TopicInfo {
 
 interface Target {
   readonly topic: string
-  readonly isMessages: boolean
+  /** What of the topic: `messages`, or `groups` and what follows; empty for the topic itself. */
+  readonly rest: readonly string[]
 }
 
 export class HttpDoor {
@@ -94,7 +97,10 @@ export class HttpDoor {
     const target = targetOf(path)
     if (target === undefined) return respond(unknownPath(path))
     const topic = this.#gateway.names.byName(target.topic)
-    if (target.isMessages) {
+    if (target.rest[0] === 'groups') {
+      return this.#groups(topic, target.rest.slice(1), request, respond)
+    }
+    if (target.rest[0] === 'messages') {
       if (method === 'GET') return this.#history(topic.name, request.query, respond)
       if (method === 'POST') return this.#publish(topic.name, request.body, respond)
       return respond(notAllowed('GET, POST'))
@@ -226,6 +232,15 @@ export class HttpDoor {
     })
   }
 
+  #groups(topic: TopicRef, rest: readonly string[], request: HttpRequestData, respond: Respond) {
+    const { method, body } = request
+    const wanted = groupAction(method, rest, () => parseBody(body), Date.now())
+    if (wanted === undefined) return respond(unknownPath(request.path))
+    if ('allow' in wanted) return respond(notAllowed(wanted.allow))
+    if (method !== 'GET') this.#refuseWhileDraining()
+    this.#ask(topic.shard, { op: 'group', topic: topic.name, action: wanted }, respond)
+  }
+
   /** Asks every shard for all its topics, page by page. */
   #allTopics(done: (topics: readonly (TopicSummary & { subscribers: number })[]) => void): void {
     const { links, fanOut } = this.#gateway
@@ -283,14 +298,14 @@ export class HttpDoor {
   }
 }
 
-/** Topic and what of it, from /topics/{name} or /topics/{name}/messages. */
+/** Topic and what of it, from /topics/{name}, /topics/{name}/messages or /topics/{name}/groups/… */
 function targetOf(path: string): Target | undefined {
-  const parts = path.split('/')
-  const [, root, name, rest] = parts
-  if (root !== 'topics' || name === undefined || name === '' || parts.length > 4) return undefined
-  if (rest !== undefined && rest !== 'messages') return undefined
+  const [, root, name, ...rest] = path.split('/')
+  if (root !== 'topics' || name === undefined || name === '') return undefined
+  const isMessages = rest[0] === 'messages' && rest.length === 1
+  if (rest.length > 0 && !isMessages && rest[0] !== 'groups') return undefined
   try {
-    return { topic: decodeURIComponent(name), isMessages: rest === 'messages' }
+    return { topic: decodeURIComponent(name), rest: rest.map(decodeURIComponent) }
   } catch {
     throw new Refusal(Reply.badRequest, 'the path must be UTF-8, percent-encoded')
   }

@@ -49,7 +49,7 @@ export class Publishing {
     const from = read.requestLength > 0 ? read.requestStart : read.topicStart
     const length = read.messagesEnd - from
     const link = this.#links[topic.shard] as ShardLink
-    const start = this.#claim(link, Publish.headerBytes + length)
+    const start = this.claim(link, Publish.headerBytes + length)
     const { ints, bytes } = link.views
     const field = start >> 2
     const shift = Publish.headerBytes - from
@@ -81,7 +81,7 @@ export class Publishing {
     const requestStart = Publish.headerBytes + topic.bytes.length
     const messagesStart = requestStart + requestLength
     const messagesEnd = messagesStart + messagesBytes(messages)
-    const start = this.#claim(link, messagesEnd)
+    const start = this.claim(link, messagesEnd)
     const { ints, bytes } = link.views
     const field = start >> 2
     ints[field + Publish.requester] = requester
@@ -101,7 +101,11 @@ export class Publishing {
     link.publish()
   }
 
-  #claim(link: ShardLink, length: number): number {
+  /**
+   * Room for a record that must not be refused lightly: a full ring holds us for a while.
+   * Throws Refusal (OVERLOADED).
+   */
+  claim(link: ShardLink, length: number, what = 'the message was not stored'): number {
     let start = link.in.tryClaim(length)
     if (start >= 0) return start
     if (start !== TOO_LARGE && link.isWorthWaiting) {
@@ -119,6 +123,6 @@ export class Publishing {
       start === TOO_LARGE
         ? `a record of ${length} bytes is more than half of RING_BYTES`
         : 'the broker is saturated'
-    throw new Refusal(Reply.overloaded, `${why}, the message was not stored`)
+    throw new Refusal(Reply.overloaded, `${why}, ${what}`)
   }
 }

@@ -3,6 +3,7 @@
  * Runs on: the front thread. Owns: its subscriptions, and the frames of the current turn.
  */
 import { type Format, MSGPACK } from '../ring/record.js'
+import type { Membership } from './members.js'
 import type { Lag, Subscription } from './subscription.js'
 
 /** What a session needs of a socket; a uWebSockets.js WebSocket is one. */
@@ -25,6 +26,8 @@ export class Session {
   isOpen = true
   /** By topic or pattern. Made when there is a first one: most of 10 000 idle connections have none. */
   subscriptions: Map<string, Subscription> | undefined
+  /** By topic and group, see members.ts. */
+  memberships: Map<string, Membership> | undefined
   /** Publish requests that wait for their ack. */
   inFlight = 0
   malformedInRow = 0

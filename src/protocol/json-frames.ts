@@ -9,11 +9,16 @@ import { elementSpans, memberSpan, type TextSpan } from './json-spans.js'
 import { type FrameLimits, HEADERS_BYTES_MAX, HEADERS_MAX, REQUEST_ID_BYTES_MAX } from './limits.js'
 import { binHeadBytes, NIL, writeBinHead } from './msgpack.js'
 import { ID_BYTES, PAYLOAD_JSON } from './msgpack-frames.js'
+import { isMemberOp, type MemberOp } from './settle.js'
 import { isRecord } from './subscribe-options.js'
 import { isUuid, uuidBytes } from './uuid.js'
 
 export type JsonRequest =
-  | { readonly type: 'subscribe' | 'unsubscribe'; readonly topic: string; readonly fields: Fields }
+  | {
+      readonly type: 'subscribe' | 'unsubscribe' | MemberOp
+      readonly topic: string
+      readonly fields: Fields
+    }
   | {
       readonly type: 'publish' | 'publish_batch'
       readonly topic: string
@@ -65,7 +70,8 @@ export function jsonRequest(frame: Fields, text: Buffer, limits: FrameLimits): J
     type !== 'publish' &&
     type !== 'publish_batch' &&
     type !== 'subscribe' &&
-    type !== 'unsubscribe'
+    type !== 'unsubscribe' &&
+    !isMemberOp(type)
   ) {
     throw bad(
       typeof type === 'string'
@@ -75,8 +81,10 @@ export function jsonRequest(frame: Fields, text: Buffer, limits: FrameLimits): J
   }
   const topic = frame['topic']
   if (typeof topic !== 'string') throw bad('topic must be a string')
-  if (type === 'subscribe' || type === 'unsubscribe') return { type, topic, fields: frame }
-  return { type, topic, messages: jsonMessages(frame, text, type, limits) }
+  if (type === 'publish' || type === 'publish_batch') {
+    return { type, topic, messages: jsonMessages(frame, text, type, limits) }
+  }
+  return { type, topic, fields: frame }
 }
 
 /** The messages of a publish: one in `message`, or several in `messages`. */

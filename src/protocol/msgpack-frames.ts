@@ -24,12 +24,30 @@ export const Op = {
   subscribe: 2,
   unsubscribe: 3,
   ping: 4,
+  groupAck: 5,
+  groupNack: 6,
+  groupTerm: 7,
+  groupWorking: 8,
+  groupPause: 9,
+  groupResume: 10,
   ack: 33,
   events: 34,
   error: 35,
   pong: 36,
   info: 37,
+  deliver: 38,
 } as const
+
+type MemberFrame = readonly [name: string, leastElements: number, mostElements: number]
+/** From Op.groupAck on. */
+const MEMBER_FRAMES: readonly MemberFrame[] = [
+  ['ACK', 5, 5],
+  ['NACK', 5, 6],
+  ['TERM', 5, 6],
+  ['WORKING', 5, 5],
+  ['PAUSE', 4, 4],
+  ['RESUME', 4, 4],
+]
 
 export const ID_BYTES = 16
 /** Encodings of a payload. */
@@ -49,7 +67,12 @@ export class MsgpackFrameReader {
   messagesStart = 0
   messagesEnd = 0
   count = 0
-  /** The options map of a subscribe; length 0: none. */
+  /** Of what a member of a group says: the group's name, and which seqs; length 0: none. */
+  groupStart = 0
+  groupLength = 0
+  seqsStart = 0
+  seqsLength = 0
+  /** The options map of a subscribe, or the details of what a member says; length 0: none. */
   optionsStart = 0
   optionsLength = 0
   /** Offset behind the array, or the end of the frame when its end cannot be found. */
@@ -88,16 +111,24 @@ export class MsgpackFrameReader {
       return this.#refuse('the first element must be the op, a small whole number')
     }
     let next = span.start + 1
-    if (op >= Op.publish && op <= Op.ping) this.op = op
+    if (op >= Op.publish && op <= Op.groupResume) this.op = op
     if (op === Op.publish) {
       if (elements !== 4) return this.#refuse('PUBLISH must have 4 elements')
     } else if (op === Op.subscribe) {
       if (elements !== 3 && elements !== 4)
         return this.#refuse('SUBSCRIBE must have 3 or 4 elements')
     } else if (op === Op.unsubscribe) {
-      if (elements !== 3) return this.#refuse('UNSUBSCRIBE must have 3 elements')
+      if (elements !== 3 && elements !== 4)
+        return this.#refuse('UNSUBSCRIBE must have 3 or 4 elements')
     } else if (op === Op.ping) {
       if (elements > 2) return this.#refuse('PING must have 1 or 2 elements')
+    } else if (op > Op.ping && op <= Op.groupResume) {
+      const [name, least, most] = MEMBER_FRAMES[op - Op.groupAck] as MemberFrame
+      if (elements < least || elements > most) {
+        return this.#refuse(
+          `${name} must have ${least === most ? least : `${least} or ${most}`} elements`,
+        )
+      }
     } else {
       return this.#refuse(`op ${op} is unknown`)
     }
@@ -112,11 +143,34 @@ export class MsgpackFrameReader {
     this.topicLength = span.length
     next = span.start + span.length
     if (op === Op.publish) return this.#readMessages(bytes, next, end)
-    if (op === Op.unsubscribe) return this.#end(next)
-
     this.optionsStart = next
     this.optionsLength = 0
-    if (elements === 3) return this.#end(next)
+    if (op <= Op.unsubscribe) {
+      return elements === 3 ? this.#end(next) : this.#readOptions(bytes, next, end)
+    }
+    return this.#readMember(bytes, next, end, elements)
+  }
+
+  /** What a member says after the topic: `group`, then perhaps seqs, then perhaps details. */
+  #readMember(bytes: Uint8Array, at: number, end: number, elements: number): boolean {
+    const span = this.#span
+    if (!readStr(bytes, at, end, span)) return this.#refuse('group must be a string')
+    this.groupStart = span.start
+    this.groupLength = span.length
+    this.seqsStart = span.start + span.length
+    this.seqsLength = 0
+    if (elements === 4) return this.#end(this.seqsStart)
+    const next = skipStandardValue(bytes, this.seqsStart, end)
+    if (next === MALFORMED) {
+      return this.#refuse('seqs is cut short, nested too deep or has an extension type')
+    }
+    this.seqsLength = next - this.seqsStart
+    this.optionsStart = next
+    return elements === 5 ? this.#end(next) : this.#readOptions(bytes, next, end)
+  }
+
+  #readOptions(bytes: Uint8Array, next: number, end: number): boolean {
+    const span = this.#span
     if (bytes[next] === NIL && next < end) return this.#end(next + 1)
     if (!readMap(bytes, next, end, span)) return this.#refuse('options must be a map or nil')
     const after = skipStandardValue(bytes, next, end)

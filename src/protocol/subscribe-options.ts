@@ -62,6 +62,19 @@ export function subscribeOptions(
   }
 }
 
+/** Where a group begins: as a subscription, and `start`: "new" (default) or "earliest" in words. */
+export function groupStartOf(fields: Readonly<Record<string, unknown>>, nowMs: number): Start {
+  const start = optional(fields, 'start')
+  if (start === undefined) return startOf(fields, false, nowMs)
+  const others = ['last_n', 'from_seq', 'since'].filter(
+    (name) => optional(fields, name) !== undefined,
+  )
+  if (others.length > 0) throw bad(`start and ${others[0]} exclude each other`)
+  if (start === 'new') return { from: 'live' }
+  if (start === 'earliest') return { from: 'seq', seq: 1, epoch: null }
+  throw bad('start must be "new" or "earliest"')
+}
+
 /** The optional label of a subscriber. */
 export function clientIdOf(fields: Readonly<Record<string, unknown>>): string | undefined {
   const clientId = optional(fields, 'client_id')

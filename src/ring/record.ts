@@ -6,6 +6,7 @@
  * rare (subscribe, create, attach …) is one CONTROL record that carries a MessagePack map.
  * Offsets inside a record count from its start.
  */
+import type { GroupOptions } from '../protocol/group-options.js'
 import type { Start } from '../protocol/subscribe-options.js'
 
 /** Encodings a client can speak; also the bit numbers in sets of formats. */
@@ -19,6 +20,7 @@ export const Inbound = {
   publish: 1,
   pull: 2,
   control: 3,
+  settle: 4,
 } as const
 
 /** Shard → gateway. */
@@ -27,6 +29,7 @@ export const Outbound = {
   events: 2,
   reply: 3,
   control: 4,
+  deliver: 5,
 } as const
 
 /**
@@ -108,6 +111,39 @@ export const EVENTS_AT_END = 1
 /** The topic is gone, or is another one by now; there is nothing in this chunk. */
 export const EVENTS_TOPIC_GONE = 2
 
+/**
+ * SETTLE: what a member of a group says of messages that it has. Behind the fields stand `ranges`
+ * pairs of float64, first and last seq; then the request id as it goes back, and the reason in UTF-8.
+ */
+export const SettleRecord = {
+  member: 0,
+  /** A SettleKind. */
+  kind: 1,
+  /** ms until a nacked message goes again; -1: as the group's backoff says. */
+  delayMs: 2,
+  /** 1: everything that the member has up to the last seq of the only range. */
+  isUpTo: 3,
+  ranges: 4,
+  session: 5,
+  format: 6,
+  requestStart: 7,
+  /** 0: no answer wanted. */
+  requestLength: 8,
+  reasonStart: 9,
+  reasonLength: 10,
+  headerBytes: 48,
+} as const
+
+/** DELIVER: frames for one member of a group, ready to send; laid out as ACKS are. */
+export const Deliver = {
+  member: 0,
+  /** Entries in the frames. */
+  count: 1,
+  frames: 2,
+  /** int32 length of each frame, then the frames. */
+  headerBytes: 12,
+} as const
+
 /** REPLY: the answer to one HTTP request; behind the fields stands the body, JSON text. */
 export const HttpReply = {
   token: 0,
@@ -148,6 +184,42 @@ export type ControlRequest =
     }
   /** A page of the topic list, from this place on. */
   | { readonly op: 'list'; readonly token: number; readonly after: number }
+  /** A member joins a group, which is made if it is not there. */
+  | {
+      readonly op: 'join'
+      readonly token: number
+      readonly topic: string
+      readonly group: string
+      readonly member: number
+      /** The member's label. */
+      readonly name: string
+      readonly format: Format
+      /** null: as the group says. */
+      readonly maxInFlight: number | null
+      readonly options: Partial<GroupOptions>
+      readonly start: Start
+    }
+  | { readonly op: 'leave'; readonly member: number }
+  | { readonly op: 'pauseMember'; readonly member: number; readonly isPaused: boolean }
+  /** What the HTTP door asks of groups. */
+  | {
+      readonly op: 'group'
+      readonly token: number
+      readonly topic: string
+      readonly action: GroupAction
+    }
+
+export type GroupAction =
+  | { readonly do: 'list' }
+  | { readonly do: 'info' | 'delete' | 'pause' | 'resume'; readonly group: string }
+  | {
+      readonly do: 'create'
+      readonly group: string
+      readonly options: Partial<GroupOptions>
+      readonly start: Start
+    }
+  | { readonly do: 'update'; readonly group: string; readonly options: Partial<GroupOptions> }
+  | { readonly do: 'reset'; readonly group: string; readonly start: Start }
 
 /** CONTROL, shard → gateway. */
 export type ControlNotice =
@@ -196,6 +268,26 @@ export type ControlNotice =
       /** Where the next page begins, or null when this was the last. */
       readonly next: number | null
     }
+  | {
+      readonly op: 'joined'
+      readonly token: number
+      readonly groupId: number
+      readonly epoch: string
+      readonly lastSeq: number
+      readonly ackFloor: number
+      readonly isNew: boolean
+      readonly options: GroupOptions
+    }
+  /** Entries that the log dropped before the group was done with them. */
+  | {
+      readonly op: 'groupGap'
+      readonly groupId: number
+      readonly fromSeq: number
+      readonly toSeq: number
+      readonly dropped: number
+    }
+  /** The group is gone, and with it its members. */
+  | { readonly op: 'groupDeleted'; readonly groupId: number; readonly isTopicGone: boolean }
   /** A PULL was set aside because it killed the shard: this subscription cannot go on. */
   | { readonly op: 'setAside'; readonly lag: number }
 

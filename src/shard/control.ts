@@ -57,6 +57,14 @@ export class Control {
         return this.#history(request)
       case 'list':
         return this.#list(request)
+      case 'join':
+        return this.#shard.grouping.join(request)
+      case 'leave':
+        return this.#shard.grouping.leave(request)
+      case 'pauseMember':
+        return this.#shard.grouping.pauseMember(request)
+      case 'group':
+        return this.#shard.grouping.admin(request)
     }
   }
 
@@ -181,7 +189,7 @@ export class Control {
 
   #delete({ token, topic: name }: RequestOf<'delete'>, ordinal: number): number | undefined {
     const shard = this.#shard
-    const topic = this.#find(name)
+    const topic = this.#shard.findTopic(name)
     let topicId = shard.resultOf(ordinal)
     if (topicId === undefined) {
       // Subscribers get what was stored before they hear that there will be no more.
@@ -200,7 +208,7 @@ export class Control {
   }
 
   #info({ token, topic: name }: RequestOf<'info'>): number {
-    const topic = this.#find(name)
+    const topic = this.#shard.findTopic(name)
     if (topic === undefined) {
       this.#refuseUnknown(token, name)
       return 0
@@ -223,7 +231,7 @@ export class Control {
   #history(request: RequestOf<'history'>): number | undefined {
     const { token, topic: name, lastN, fromSeq, limit } = request
     const shard = this.#shard
-    const topic = this.#find(name)
+    const topic = this.#shard.findTopic(name)
     if (topic === undefined) {
       this.#refuseUnknown(token, name)
       return 0
@@ -262,11 +270,6 @@ export class Control {
     return this.#shard.notices.trySend({ op: 'page', token, topics, next }) ? 0 : undefined
   }
 
-  #find(name: string): Topic | undefined {
-    const bytes = Buffer.from(name)
-    return this.#shard.topics.find(hashTopic(bytes, 0, bytes.length), bytes, 0, bytes.length)
-  }
-
   #refuseUnknown(token: number, name: string): void {
     const message = `topic ${JSON.stringify(name)} does not exist`
     this.#shard.notices.refuse(token, Reply.topicNotFound, message)
@@ -274,7 +277,7 @@ export class Control {
 }
 
 /** First seq to deliver, and whether a resume found all it asked for (null: it was no resume). */
-function resolveStart(
+export function resolveStart(
   start: Start,
   topic: Topic,
   nowMs: number,

@@ -38,6 +38,9 @@ const PUBLISH_ANSWERED = 14
 /** float64 fields, as steps of 8 bytes from the start of the journal. */
 const REDO_LAST_SEQ = 8
 const REDO_TIME_MS = 9
+/** The newest batch with deliveries to groups that was made visible, and the one that is about to be; wraps. */
+const DELIVERED_BATCH = 10
+const PUBLISH_DELIVERED_BATCH = 11
 const RESULTS = 16
 
 /** A record that was at work when its shard died this often is set aside. */
@@ -139,7 +142,14 @@ export class Journal {
   }
 
   /** Commits a batch: from here on both ring positions will be these, whoever stores them. */
-  commitBatch(outboundTail: number, inboundHead: number, records: number): void {
+  commitBatch(
+    outboundTail: number,
+    inboundHead: number,
+    records: number,
+    hasDeliveries: boolean,
+  ): void {
+    const batch = hasDeliveries ? this.batch : this.deliveredBatch
+    this.#floats[this.#f + PUBLISH_DELIVERED_BATCH] = batch
     const answered = this.#answered + records
     const applied = this.#ints[this.#i + APPLIED] as number
     this.#ints[this.#i + PUBLISH_ANSWERED] = answered < applied ? answered : 0
@@ -154,7 +164,19 @@ export class Journal {
     if (answered === 0) Atomics.store(this.#ints, this.#i + APPLIED, 0)
     this.#ints[this.#i + ANSWERED] = answered
     this.#ints[this.#i + AT_WORK] = 0
+    const delivered = this.#floats[this.#f + PUBLISH_DELIVERED_BATCH] as number
+    this.#floats[this.#f + DELIVERED_BATCH] = delivered
     Atomics.store(this.#ints, this.#i + PUBLISHING, 0)
+  }
+
+  /** What deliveries of the batch at hand are stamped with: int32, wraps. */
+  get batch(): number {
+    return (this.deliveredBatch + 1) | 0
+  }
+
+  /** Deliveries stamped with a later batch than this were never sent. */
+  get deliveredBatch(): number {
+    return this.#floats[this.#f + DELIVERED_BATCH] as number
   }
 
   /** The positions of a batch that was committed but perhaps not stored. */

@@ -32,12 +32,19 @@ import {
 } from '../ring/record.js'
 import { RingConsumer, RingProducer, setHead, setTail } from '../ring/spsc-ring.js'
 import { hashTopic } from '../routing/topic-hash.js'
-import { countersOffset, type ShardMemory, setTopicCount, topicCount } from '../shared-memory.js'
+import {
+  countersOffset,
+  type ShardLayout,
+  type ShardMemory,
+  setTopicCount,
+  topicCount,
+} from '../shared-memory.js'
 import { Counters, SHARD_COUNTERS, type ShardCounter } from '../telemetry/counters.js'
 import { ACKS_ROOM, AckWriter } from './acks.js'
 import { Appender } from './appender.js'
 import { Control } from './control.js'
 import { EVENTS_BYTES_MAX, EventWriter, LIVE, NO_ROOM } from './events.js'
+import { Grouping } from './grouping.js'
 import { Journal } from './journal.js'
 import { Notices } from './notices.js'
 import { PatternTable } from './patterns.js'
@@ -81,11 +88,13 @@ export class Shard {
   readonly options: ShardOptions
   readonly context: ShardContext
   readonly number: number
+  readonly layout: ShardLayout
+  readonly journal: Journal
+  readonly grouping: Grouping
   nowMs = 0
 
   readonly #in: RingConsumer
   readonly #common: Int32Array
-  readonly #journal: Journal
   readonly #acks: AckWriter
   readonly #publishing: Publishing
   readonly #control: Control
@@ -109,26 +118,27 @@ export class Shard {
     const { layout, shard } = memory
     const views = viewsOf(memory.memory)
     this.number = shard
+    this.layout = layout
     this.views = views
     this.options = options
     this.context = context
     this.#common = new Int32Array(memory.common)
     this.counters = new Counters(memory.common, countersOffset(shard + 1), SHARD_COUNTERS)
-    this.#journal = new Journal(views)
-    this.#journal.countCrash()
-    const batch = this.#journal.pendingBatch()
+    this.journal = new Journal(views)
+    this.journal.countCrash()
+    const batch = this.journal.pendingBatch()
     if (batch !== undefined) {
       setTail(views, layout.outbound, batch.outboundTail)
       setHead(views, layout.inbound, batch.inboundHead)
-      this.#journal.batchDone()
+      this.journal.batchDone()
     }
-    this.#replayed = this.#journal.appliedCount
+    this.#replayed = this.journal.appliedCount
     this.#in = new RingConsumer(views, layout.inbound, layout.ringCapacity)
     this.out = new RingProducer(views, layout.outbound, layout.ringCapacity)
     this.#acks = new AckWriter(views, this.out)
     this.notices = new Notices(views, this.out)
     this.events = new EventWriter(views, this.out)
-    const appender = new Appender(views, this.#journal, new RandomIds())
+    const appender = new Appender(views, this.journal, new RandomIds())
     this.#publishing = new Publishing(this, this.#acks, appender)
     this.#memory = {
       ...views,
@@ -138,6 +148,7 @@ export class Shard {
     this.directory = new TopicDirectory(this.#memory, layout.directory, layout.directorySlots)
     this.patterns = new PatternTable(views, layout)
     this.#control = new Control(this)
+    this.grouping = new Grouping(this, this.#acks, this.#memory)
     this.#takeOver()
   }
 
@@ -148,7 +159,12 @@ export class Shard {
 
   /** Records that wait in the inbound ring, or work that is left over from before. */
   get hasWork(): boolean {
-    return !this.#in.isEmpty() || this.#dirty.length > 0 || this.#announcements.length > 0
+    return (
+      !this.#in.isEmpty() ||
+      this.#dirty.length > 0 ||
+      this.grouping.hasWork ||
+      this.#announcements.length > 0
+    )
   }
 
   /** True when the last batch ended for want of outbound room. */
@@ -169,7 +185,7 @@ export class Shard {
     this.#consumedBefore = this.out.consumed()
     const tailBefore = this.out.tail
     if (!this.#announce()) return this.#publishBatch(0, tailBefore)
-    const recordsMax = this.#journal.recordsMax
+    const recordsMax = this.journal.recordsMax
     let ordinal = 0
     while (ordinal < recordsMax) {
       if (!this.hasRoom) {
@@ -178,11 +194,11 @@ export class Shard {
       }
       if (!this.#in.next()) break
       const position = this.#in.recordPosition
-      this.#journal.begin(position)
-      const isDone = this.#journal.isPoison(position)
+      this.journal.begin(position)
+      const isDone = this.journal.isPoison(position)
         ? this.#setAside(ordinal)
         : this.#process(ordinal)
-      this.#journal.end()
+      this.journal.end()
       if (isDone === NOT_NOW) {
         this.#in.putBack()
         this.#isBlocked = ordinal === 0 // Otherwise it only wanted to be first of its batch.
@@ -192,14 +208,35 @@ export class Shard {
       if (this.#storedBytes >= BATCH_BYTES_MAX || this.#mustEnd) break
     }
     this.#acks.flush()
-    this.flushEvents()
+    // While records are answered again there is nothing that deliveries could be committed with.
+    const hasRoomLeft = this.flushEvents()
+    if (hasRoomLeft && this.#replayed <= ordinal && !this.grouping.dispatch()) {
+      this.#isBlocked = true
+    }
     return this.#publishBatch(ordinal, tailBefore)
+  }
+
+  /** When something is to be done without a record, ms since 1970; Infinity: not at all. */
+  get nextDueMs(): number {
+    return this.grouping.nextDueMs
+  }
+
+  /** Does what is due by now; what it leads to leaves with the next batch. */
+  tick(): void {
+    this.nowMs = this.context.now()
+    this.grouping.tick()
   }
 
   /** Drops what is too old, in every topic. Called now and then, not per message. */
   evictExpired(): void {
-    const now = this.context.now()
-    for (const topic of this.topics.values()) topic.log.evictExpired(now)
+    this.nowMs = this.context.now()
+    for (const topic of this.topics.values()) topic.log.evictExpired(this.nowMs)
+    this.grouping.expireIdle()
+  }
+
+  findTopic(name: string): Topic | undefined {
+    const bytes = Buffer.from(name)
+    return this.topics.find(hashTopic(bytes, 0, bytes.length), bytes, 0, bytes.length)
   }
 
   /** The topic of that name, made if it may be; otherwise a refusal. */
@@ -220,7 +257,7 @@ export class Shard {
     if (topicCount(this.#common) >= maxTopics) {
       return { reply: Reply.limitExceeded, message: `there are MAX_TOPICS=${maxTopics} topics` }
     }
-    const id = this.#journal.takeTopicId()
+    const id = this.journal.takeTopicId()
     const epoch = this.context.newEpoch()
     const slot = this.directory.tryTake(id, bytes, epoch)
     if (slot < 0 || !TopicLog.tryCreate(this.#memory, slot)) {
@@ -240,6 +277,7 @@ export class Shard {
   }
 
   delete(topic: Topic): void {
+    this.grouping.onTopicDeleted(topic)
     this.topics.delete(topic)
     this.directory.release(topic.slot)
     topic.log.free()
@@ -298,18 +336,19 @@ export class Shard {
 
   /** Whether this record's effect stands already, because a predecessor had it; and its result. */
   resultOf(ordinal: number): number | undefined {
-    return ordinal < this.#replayed ? this.#journal.resultOf(ordinal) : undefined
+    return ordinal < this.#replayed ? this.journal.resultOf(ordinal) : undefined
   }
 
   /** Notes the result of a record before its effect: a successor that finds it sees to the effect. */
   noteResult(ordinal: number, result: number): void {
-    if (ordinal >= this.#replayed) this.#journal.applied(ordinal, result)
+    if (ordinal >= this.#replayed) this.journal.applied(ordinal, result)
   }
 
   /** Messages of this batch stand in the topic's log: they are counted, and go out as EVENTS. */
   stored(topic: Topic, count: number, bytes: number): void {
     this.#stored += count
     this.#storedBytes += bytes
+    this.grouping.onStored(topic)
     if (topic.isDirty || topic.attached === 0) return
     topic.isDirty = true
     this.#dirty.push(topic)
@@ -319,6 +358,10 @@ export class Shard {
     const { kind, start, end } = this.#in
     if (kind === Inbound.publish) return this.#publishing.process(ordinal, start)
     if (kind === Inbound.pull) return this.#finish(ordinal, this.#pull(start))
+    if (kind === Inbound.settle) {
+      const settled = this.grouping.settle(start, this.resultOf(ordinal))
+      return this.#finish(ordinal, DONE, settled)
+    }
     assert(kind === Inbound.control, `kind=${kind}`)
     this.#acks.flush() // An answer may take all the room there is.
     const result = this.#control.process(start, end, ordinal)
@@ -393,17 +436,17 @@ export class Shard {
     const { kind, start, end } = this.#in
     this.context.logger.error({ kind, bytes: end - start }, 'record set aside: it killed the shard')
     this.counters.add('recordsSetAside')
-    this.#journal.forgetCrashes()
+    this.journal.forgetCrashes()
     const message = 'the broker failed on this request, it was set aside'
     if (kind === Inbound.publish) {
       return this.#publishing.refuse(ordinal, start, Reply.internal, message)
     }
-    if (ordinal >= this.#replayed) this.#journal.applied(ordinal, 0)
+    if (ordinal >= this.#replayed) this.journal.applied(ordinal, 0)
     if (kind === Inbound.pull) {
       const { ints } = this.views
       const lag = ints[(start >> 2) + Pull.lag] as number
       this.notices.send({ op: 'setAside', lag })
-    } else {
+    } else if (kind === Inbound.control) {
       this.#control.setAside(start, end, message)
     }
     return DONE
@@ -411,16 +454,17 @@ export class Shard {
 
   /** Makes the batch visible: positions of both rings together, by way of the journal. */
   #publishBatch(records: number, tailBefore: number): boolean {
-    if (records === 0) {
+    const hasDelivered = this.grouping.takeHasDelivered()
+    if (records === 0 && !hasDelivered) {
       // Nothing was taken from the inbound ring, so there is nothing to keep together.
       if (this.out.tail === tailBefore) return false
       this.out.publish()
       return true
     }
-    this.#journal.commitBatch(this.out.tail, this.#in.position, records)
+    this.journal.commitBatch(this.out.tail, this.#in.position, records, hasDelivered)
     this.out.publish()
     this.#in.release()
-    this.#journal.batchDone()
+    this.journal.batchDone()
     this.#replayed = Math.max(0, this.#replayed - records)
     this.counters.add('batches')
     this.counters.add('recordsProcessed', records)
@@ -452,7 +496,12 @@ export class Shard {
         this.#memory.blocks.reserve(address, bytes)
       }
     }
-    const append = this.#journal.pendingAppend()
+    const groups = this.grouping.scan()
+    for (const { offset } of groups) {
+      const { address, bytes } = this.grouping.blockOf(offset)
+      this.#memory.blocks.reserve(address, bytes)
+    }
+    const append = this.journal.pendingAppend()
     const found = slots.map((slot) => {
       const log = new TopicLog(this.#memory, slot, this.options.retention)
       if (append?.slot === slot) {
@@ -463,7 +512,7 @@ export class Shard {
       const id = this.directory.topicId(slot)
       return new Topic(slot, id, name, hash, this.directory.epoch(slot), log)
     })
-    this.#journal.appendDone()
+    this.journal.appendDone()
     found.sort((a, b) => a.id - b.id)
     for (const topic of found) {
       topic.plainFormats = this.directory.plainFormats(topic.slot)
@@ -471,6 +520,8 @@ export class Shard {
       topic.attached = topic.wantedFormats()
       if (topic.attached !== 0) this.#announcements.push(topic)
     }
+    this.nowMs = this.context.now()
+    this.grouping.takeOver(groups)
     setTopicCount(this.#common, this.number, this.topics.size)
   }
 

@@ -36,6 +36,12 @@ export const SHARD_COUNTERS = {
   messagesReplayed: 'entries read again for subscribers that pull',
   topicsCreated: 'topics created',
   topicsDeleted: 'topics deleted',
+  groupsDelivered: 'entries handed to members of groups for the first time',
+  groupsRedelivered:
+    'entries handed to members again, after a nack, a missed deadline or a member that left',
+  groupsAcked: 'entries acked by members of groups',
+  groupsLost: 'entries that a log dropped before a group was done with them',
+  deadLettered: 'entries copied to a `$dlq.` topic',
 } as const
 
 export type GatewayCounter = keyof typeof GATEWAY_COUNTERS

@@ -304,6 +304,8 @@ describe('turns', () => {
       ringBytes: 65_536,
       maxTopics: 1,
       maxPatterns: 1,
+      maxGroups: 16,
+      maxGroupMembers: 64,
       logMemoryBytes: 200_000,
     })
     expect(first?.common).toBe(second?.common)

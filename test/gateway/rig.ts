@@ -31,6 +31,8 @@ const PLAN: MemoryPlan = {
   ringBytes: 256 * KiB,
   maxTopics: 64,
   maxPatterns: 16,
+  maxGroups: 16,
+  maxGroupMembers: 64,
   logMemoryBytes: 1024 * KiB,
 }
 

@@ -31,6 +31,8 @@ const PLAN: MemoryPlan = {
   ringBytes: 128 * KiB,
   maxTopics: 8,
   maxPatterns: 4,
+  maxGroups: 16,
+  maxGroupMembers: 64,
   logMemoryBytes: 128 * KiB,
 }
 const ROOMY: Retention = { count: 1024, bytes: 32 * KiB, ageMs: 0 }

@@ -37,6 +37,8 @@ const PLAN: MemoryPlan = {
   ringBytes: 256 * KiB,
   maxTopics: 256,
   maxPatterns: 4,
+  maxGroups: 16,
+  maxGroupMembers: 64,
   logMemoryBytes: 4096 * KiB,
 }
 const OPTIONS: ShardOptions = {
