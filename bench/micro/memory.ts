@@ -70,7 +70,7 @@ export function logUnderTest(): LogUnderTest {
   directory.activate(slot)
   const log = new TopicLog(logMemory, slot, RETENTION)
   const topic = new Topic(slot, 1, name, hashTopic(name, 0, name.length), epoch, log)
-  const appender = new Appender(views, new Journal(views), new RandomIds())
+  const appender = new Appender(views, new Journal(views), new RandomIds(), () => {})
   let next = layout.inbound
   return {
     views,

@@ -3,11 +3,18 @@
  * Runs on: the command's process. Owns: the connection, and at most IN_FLIGHT_MAX unconfirmed messages.
  */
 import { type Command, Option } from 'commander'
-import type { Client, PublishOptions, PublishResult } from '../client/ringcast.js'
+import type { Client, Priority, PublishOptions, PublishResult } from '../client/ringcast.js'
 import { openClient } from './connection.js'
 import { Exit } from './exit-codes.js'
 import { explain, Failure } from './failure.js'
-import { collectHeader, type GlobalOptions, optionsOf, parseCount, parseRate } from './options.js'
+import {
+  collectHeader,
+  type GlobalOptions,
+  optionsOf,
+  parseCount,
+  parseDuration,
+  parseRate,
+} from './options.js'
 import { FORMATS, type Format, linesOf, payloadOf, readPayloadFile } from './payloads.js'
 import { Progress } from './progress.js'
 import type { Terminal } from './terminal.js'
@@ -22,6 +29,10 @@ interface PubOptions {
   readonly rate?: number
   readonly count?: number
   readonly header?: Readonly<Record<string, string>>
+  readonly key?: string
+  readonly priority?: Priority
+  readonly ttl?: number
+  readonly delay?: number
 }
 
 const HELP = `
@@ -49,6 +60,16 @@ export function addPub(program: Command, terminal: Terminal): void {
     .option('-r, --rate <n>', 'messages per second, at most', parseRate)
     .option('-n, --count <n>', 'publish it n times; of stdin, the first n lines', parseCount)
     .option('-H, --header <name=value>', 'a header; may be given several times', collectHeader)
+    .option('-k, --key <key>', 'what messages that belong together have in common')
+    .addOption(
+      new Option('--priority <priority>', 'how urgent it is to a group of consumers').choices([
+        'high',
+        'normal',
+        'low',
+      ]),
+    )
+    .option('--ttl <duration>', 'it expires so long after it was stored', parseDuration)
+    .option('--delay <duration>', 'it is stored and delivered so much later', parseDuration)
     .addHelpText('after', HELP)
     .action(async (topic: string, payload: string | undefined, _: unknown, command: Command) => {
       const options = optionsOf<PubOptions>(command)
@@ -110,11 +131,11 @@ async function* lines(
 
 async function publishAll(terminal: Terminal, job: Job): Promise<void> {
   const { client, topic, payloads, options, signal, reading } = job
-  const { count, rate = Number.POSITIVE_INFINITY, header } = options
+  const { count, rate = Number.POSITIVE_INFINITY } = options
   const startedMs = performance.now()
   const confirmed = new Confirmations(() => reading.abort())
   const progress = new Progress(terminal, count)
-  const publishOptions: PublishOptions = header === undefined ? {} : { headers: header }
+  const publishOptions = publishOptionsOf(options)
   let sent = 0
   let problem: unknown
   try {
@@ -138,6 +159,16 @@ async function publishAll(terminal: Terminal, job: Job): Promise<void> {
   if (problem !== undefined) throw failed(problem, confirmed.count, client)
   if (signal.aborted) {
     throw new Failure(Exit.interrupted, `interrupted after ${confirmed.count} messages`)
+  }
+}
+
+function publishOptionsOf({ header, key, priority, ttl, delay }: PubOptions): PublishOptions {
+  return {
+    ...(header === undefined ? {} : { headers: header }),
+    ...(key === undefined ? {} : { key }),
+    ...(priority === undefined ? {} : { priority }),
+    ...(ttl === undefined ? {} : { ttlMs: Math.ceil(ttl) }),
+    ...(delay === undefined ? {} : { delayMs: Math.ceil(delay) }),
   }
 }
 

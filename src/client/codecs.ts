@@ -82,6 +82,15 @@ export function decodeHeaders(bytes: Uint8Array): Record<string, string> {
   }
 }
 
+/** A message's properties from their MessagePack map. Throws InvalidPayloadError. */
+export function decodeProperties(bytes: Uint8Array): Record<string, unknown> {
+  try {
+    return unpackr.unpack(bytes) as Record<string, unknown>
+  } catch (cause) {
+    throw new InvalidPayloadError(`properties cannot be decoded: ${messageOf(cause)}`, { cause })
+  }
+}
+
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }

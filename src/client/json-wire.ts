@@ -44,11 +44,12 @@ class JsonBatch implements OutgoingBatch {
     return this.#bytes
   }
 
-  add({ encoding, payload, id, headers }: OutgoingMessage): void {
+  add({ encoding, payload, id, headers, properties }: OutgoingMessage): void {
     if (encoding !== 1) throw new TypeError('a JSON connection takes JSON payloads only')
     const idText = id === undefined ? '' : `"id":"${uuid(id)}",`
     const headersText = headers === undefined ? '' : `,"headers":${JSON.stringify(headers)}`
-    const text = `{${idText}"payload":${decoder.decode(payload)}${headersText}}`
+    const more = properties === undefined ? '' : `,${JSON.stringify(properties).slice(1, -1)}`
+    const text = `{${idText}"payload":${decoder.decode(payload)}${headersText}${more}}`
     this.#append(text)
   }
 
@@ -85,6 +86,7 @@ interface JsonEvent {
     readonly payload: unknown
     readonly encoding?: string
     readonly headers?: Readonly<Record<string, string>>
+    readonly [property: string]: unknown
   }
   readonly seq: number
   readonly ts: string
@@ -141,6 +143,7 @@ function receiveEvent(event: JsonEvent, pattern: string | undefined, sink: WireS
     payload: isBytes ? fromBase64(message.payload as string) : { value: message.payload },
     id: message.id,
     headers: message.headers,
+    properties: message,
   })
 }
 

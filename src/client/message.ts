@@ -4,9 +4,12 @@
  *
  * Frozen; what costs time (payload, id, headers) is decoded when it is first asked for.
  */
-import { decodeHeaders, decodePayload, type PayloadCodec } from './codecs.js'
+import { decodeHeaders, decodePayload, decodeProperties, type PayloadCodec } from './codecs.js'
 
 const NO_HEADERS: Readonly<Record<string, string>> = Object.freeze({})
+
+/** How urgent a message is to a group of consumers with a backlog. */
+export type Priority = 'high' | 'normal' | 'low'
 
 /** Parts of a message as they came over the wire. */
 export interface RawMessage {
@@ -22,6 +25,8 @@ export interface RawMessage {
   readonly id: Uint8Array | string
   /** A MessagePack map, or the map itself. */
   readonly headers: Uint8Array | Readonly<Record<string, string>> | undefined
+  /** A MessagePack map, or an object that has them among other fields. */
+  readonly properties: Uint8Array | Readonly<Record<string, unknown>> | undefined
 }
 
 /**
@@ -88,6 +93,28 @@ export class Message<Payload = unknown> {
     if (headers === undefined) return NO_HEADERS
     const isBytes = headers instanceof Uint8Array
     return Object.freeze(isBytes ? decodeHeaders(headers) : headers)
+  }
+
+  /** What messages that belong together have in common; undefined if it has none. */
+  get key(): string | undefined {
+    return this.#property('key') as string | undefined
+  }
+
+  /** How urgent it is to a group of consumers with a backlog. */
+  get priority(): Priority {
+    return (this.#property('priority') as Priority | undefined) ?? 'normal'
+  }
+
+  /** How long after `timeMs` it expires; undefined if it does not of itself. */
+  get ttlMs(): number | undefined {
+    return this.#property('ttl_ms') as number | undefined
+  }
+
+  #property(name: string): unknown {
+    const { properties } = this.#raw
+    if (properties === undefined) return undefined
+    const values = properties instanceof Uint8Array ? decodeProperties(properties) : properties
+    return values[name]
   }
 }
 

@@ -66,14 +66,15 @@ class MsgpackBatch implements OutgoingBatch {
     return this.#end - this.#bodyStart
   }
 
-  add({ encoding, payload, id, headers }: OutgoingMessage): void {
+  add({ encoding, payload, id, headers, properties }: OutgoingMessage): void {
     const meta = headers === undefined ? undefined : packr.pack(headers)
-    const most = 2 + 5 + payload.length + 18 + (meta?.length ?? 0) + 1
+    const extra = properties === undefined ? undefined : packr.pack(properties)
+    const most = 2 + 5 + payload.length + 18 + (meta?.length ?? 0) + (extra?.length ?? 0) + 1
     this.#reserve(most)
     const buffer = this.#buffer
     let at = this.#end
     this.#starts.push(at)
-    const elements = meta !== undefined ? 4 : id !== undefined ? 3 : 2
+    const elements = extra !== undefined ? 5 : meta !== undefined ? 4 : id !== undefined ? 3 : 2
     buffer[at++] = 0x90 | elements
     buffer[at++] = encoding
     at = writeBin(buffer, at, payload)
@@ -84,6 +85,12 @@ class MsgpackBatch implements OutgoingBatch {
     if (meta !== undefined) {
       buffer.set(meta, at)
       at += meta.length
+    } else if (extra !== undefined) {
+      buffer[at++] = NIL
+    }
+    if (extra !== undefined) {
+      buffer.set(extra, at)
+      at += extra.length
     }
     this.#end = at
     this.count++
@@ -240,8 +247,23 @@ function receiveEvents(data: Uint8Array, at: number, sink: WireSink): number {
       if (data[next] !== NIL) headers = data.subarray(next, after)
       next = after
     }
-    if (elements > 6) next = skipValues(data, next, elements - 6)
-    const message: RawMessage = { topic, pattern, seq, timeMs, encoding, payload, id, headers }
+    let properties: Uint8Array | undefined
+    if (elements > 6) {
+      const after = skipValues(data, next, elements - 6)
+      if (data[next] !== NIL) properties = data.subarray(next, after)
+      next = after
+    }
+    const message: RawMessage = {
+      topic,
+      pattern,
+      seq,
+      timeMs,
+      encoding,
+      payload,
+      id,
+      headers,
+      properties,
+    }
     sink.onMessage(message)
   }
   return next

@@ -27,7 +27,9 @@ import {
 import { encodePayload, type PayloadCodec } from './codecs.js'
 import { ConnectionClosedError, InvalidPayloadError, TimeoutError } from './errors.js'
 import { Fifo } from './fifo.js'
+import type { Priority } from './message.js'
 import { nextTurn } from './next-turn.js'
+import { isForLater, propertiesOf } from './properties.js'
 import { uuidBytes } from './uuid.js'
 import { WaitingRoom, type WaitingRoomOptions } from './waiting-room.js'
 import type { AckResult, Frame, OutgoingMessage, Wire, WireError } from './wire.js'
@@ -51,6 +53,16 @@ export interface PublishOptions {
   readonly headers?: Readonly<Record<string, string>>
   /** A UUID; a new random one if absent. */
   readonly id?: string
+  /** What messages that belong together have in common: 1 to 255 bytes. */
+  readonly key?: string
+  /** How urgent it is to a group of consumers with a backlog; `normal` if absent. */
+  readonly priority?: Priority
+  /** It expires so long after the broker has stored it; never of itself if absent. */
+  readonly ttlMs?: number
+  /** The broker keeps it so long before it stores and delivers it. */
+  readonly delayMs?: number
+  /** The same as a time, a Date or ms since 1970; instead of `delayMs`. */
+  readonly deliverAt?: Date | number
 }
 
 /** Where the messages of a batch stand: one after the other, nothing between them. */
@@ -300,6 +312,7 @@ export class Publisher {
       payload: encodePayload(codec, payload),
       id: options?.id !== undefined || needsId ? uuidBytes(options?.id) : undefined,
       headers: options?.headers,
+      properties: options === undefined ? undefined : propertiesOf(options),
     }
   }
 
@@ -311,6 +324,9 @@ export class Publisher {
 
   #add(topic: string, message: OutgoingMessage, confirmation: Confirmation | undefined): void {
     this.#checkFrame(message.payload.length, topic)
+    // What is kept for later stands in a frame of its own: the broker takes no mixed ones.
+    const isDelayed = message.properties !== undefined && isForLater(message.properties)
+    if (isDelayed) this.#close(topic)
     let bundle = this.#open.get(topic)
     if (bundle === undefined) {
       bundle = this.#newBundle(topic, false)
@@ -326,7 +342,7 @@ export class Publisher {
       this.#unconfirmed++
       this.#watchForTimeouts()
     }
-    if (batch.count >= BATCH_MESSAGES_MAX || batch.bytes >= BATCH_BYTES_MAX) {
+    if (isDelayed || batch.count >= BATCH_MESSAGES_MAX || batch.bytes >= BATCH_BYTES_MAX) {
       this.#close(topic)
       this.#pump()
     } else if (!this.#isFlushScheduled) {

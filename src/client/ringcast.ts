@@ -31,7 +31,7 @@ export type {
   MessageHandler,
   RetryOptions,
 } from './handler.js'
-export { Message } from './message.js'
+export { Message, type Priority } from './message.js'
 export type { ClientHooks, ConnectOptions } from './options.js'
 export type { EpochChange, Gap } from './places.js'
 export { ClientPool, connectPool, type PoolOptions } from './pool.js'

@@ -48,6 +48,8 @@ export interface OutgoingMessage {
   /** 16 bytes; undefined: the broker gives one. */
   readonly id: Uint8Array | undefined
   readonly headers: Readonly<Record<string, string>> | undefined
+  /** By their names on the wire (properties.ts); undefined: none. */
+  readonly properties: Readonly<Record<string, unknown>> | undefined
 }
 
 /** Messages for one topic that leave in one frame. */

@@ -9,7 +9,13 @@
 import { Refusal, Reply } from '../errors.js'
 import { type JsonMessage, messagesBytes, writeMessages } from '../protocol/json-frames.js'
 import type { MsgpackFrameReader } from '../protocol/msgpack-frames.js'
-import { Inbound, PUBLISH_JSON, Publish } from '../ring/record.js'
+import {
+  Inbound,
+  PUBLISH_DELAYED,
+  PUBLISH_JSON,
+  PUBLISH_PROPERTIES,
+  Publish,
+} from '../ring/record.js'
 import { TOO_LARGE } from '../ring/spsc-ring.js'
 import type { Counters, GatewayCounter } from '../telemetry/counters.js'
 import type { ShardLink } from './shard-link.js'
@@ -54,7 +60,7 @@ export class Publishing {
     const field = start >> 2
     const shift = Publish.headerBytes - from
     ints[field + Publish.requester] = requester
-    ints[field + Publish.flags] = 0
+    ints[field + Publish.flags] = propertyFlags(read.hasProperties, read.delayed > 0)
     ints[field + Publish.topicHash] = topic.hash
     ints[field + Publish.topicStart] = read.topicStart + shift
     ints[field + Publish.topicLength] = read.topicLength
@@ -85,7 +91,9 @@ export class Publishing {
     const { ints, bytes } = link.views
     const field = start >> 2
     ints[field + Publish.requester] = requester
-    ints[field + Publish.flags] = PUBLISH_JSON | flags
+    const hasProperties = messages.some(({ properties }) => properties !== undefined)
+    const isDelayed = hasProperties && messages[0]?.isDelayed === true
+    ints[field + Publish.flags] = PUBLISH_JSON | flags | propertyFlags(hasProperties, isDelayed)
     ints[field + Publish.topicHash] = topic.hash
     ints[field + Publish.topicStart] = Publish.headerBytes
     ints[field + Publish.topicLength] = topic.bytes.length
@@ -125,4 +133,8 @@ export class Publishing {
         : 'the broker is saturated'
     throw new Refusal(Reply.overloaded, `${why}, ${what}`)
   }
+}
+
+function propertyFlags(hasProperties: boolean, isDelayed: boolean): number {
+  return (hasProperties ? PUBLISH_PROPERTIES : 0) | (isDelayed ? PUBLISH_DELAYED : 0)
 }

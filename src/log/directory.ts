@@ -50,6 +50,7 @@ export class TopicDirectory {
     ints[(offset + slot.TOPIC_ID) >> 2] = topicId
     ints[(offset + slot.NAME_BYTES) >> 2] = name.length
     ints[(offset + slot.PLAIN_FORMATS) >> 2] = 0
+    ints[(offset + slot.FEATURES) >> 2] = 0
     bytes.set(name, offset + slot.NAME)
     buffer.latin1Write(epoch, offset + slot.EPOCH, slot.EPOCH_BYTES)
     return offset
@@ -88,6 +89,15 @@ export class TopicDirectory {
 
   setPlainFormats(offset: number, formats: number): void {
     this.#memory.ints[(offset + slot.PLAIN_FORMATS) >> 2] = formats
+  }
+
+  /** FEATURE_* bits of slot.ts. */
+  features(offset: number): number {
+    return this.#memory.ints[(offset + slot.FEATURES) >> 2] as number
+  }
+
+  setFeatures(offset: number, features: number): void {
+    this.#memory.ints[(offset + slot.FEATURES) >> 2] = features
   }
 
   /** Blocks that the slot's log holds, for the allocator of a successor. */

@@ -1,15 +1,16 @@
 /**
  * One entry of a topic log, as bytes: exactly the MessagePack array that subscribers receive.
  *
- *   96                    array of 6
+ *   96 | 97               array of 6, or of 7 when the message has properties
  *   ce ....               seq, uint32; from 2³² on: cb + float64
  *   cb ........           time, ms since 1970, float64
  *   00|01|02              encoding of the payload
  *   c4|c5|c6 len bytes    payload
  *   c4 10 16 bytes        message id
  *   map | c0              headers
+ *   map                   properties, in an array of 7 only (entry-properties.ts)
  *
- * The last four stand in the message just as the client sent it, so an entry is a header of 15 bytes
+ * All but seq and time stand in the message just as the client sent it, so an entry is a header of 15 bytes
  * and one copy. Whole numbers beyond 32 bits travel as float64, not uint64, because JavaScript's
  * decoders hand out a BigInt for every uint64; both are exact below 2⁵³.
  * Runs on: the shard. Owns: nothing.
@@ -17,6 +18,8 @@
 export const ENTRY_HEADER_BYTES_MAX = 19
 
 const ARRAY_OF_6 = 0x96
+/** An entry with properties. */
+export const ARRAY_OF_7 = 0x97
 const UINT32 = 0xce
 const FLOAT64 = 0xcb
 const TWO_32 = 2 ** 32
@@ -27,8 +30,14 @@ export function entryHeaderBytes(seq: number): number {
 }
 
 /** Writes array mark, seq and time; returns the offset behind them. */
-export function writeEntryHeader(buffer: Buffer, at: number, seq: number, timeMs: number): number {
-  buffer[at] = ARRAY_OF_6
+export function writeEntryHeader(
+  buffer: Buffer,
+  at: number,
+  seq: number,
+  timeMs: number,
+  mark = ARRAY_OF_6,
+): number {
+  buffer[at] = mark
   let next = at + 1
   if (seq < TWO_32) {
     buffer[next] = UINT32

@@ -9,6 +9,7 @@
  *   8       nameBytes     i32   length of the name
  *   12      descriptor    i32   which of the two descriptors holds: 0 or 1
  *   16      plainFormats  i32   formats that plain subscriptions of the gateway need, bit per format
+ *   20      features      i32   FEATURE_* bits: what entries of the topic may have
  *   24      lastSeq       f64   newest seq, 0 before the first entry
  *   32      firstSeq      f64   oldest seq held; lastSeq + 1 when none is
  *   40      lastTimeMs    f64   time of the newest entry; the times of a topic never go back
@@ -26,6 +27,7 @@ export const TOPIC_ID = 4
 export const NAME_BYTES = 8
 export const DESCRIPTOR = 12
 export const PLAIN_FORMATS = 16
+export const FEATURES = 20
 export const LAST_SEQ = 24
 export const FIRST_SEQ = 32
 export const LAST_TIME_MS = 40
@@ -43,6 +45,11 @@ export const INDEX_OFFSET = 2
 export const INDEX_SLOTS = 3
 export const TAIL = 4
 export const PAD_START = 5
+
+/** The log was given an entry with properties: an array of 7 (entry-properties.ts). */
+export const FEATURE_PROPERTIES = 1
+/** The log was given an entry that has a ttl of its own. */
+export const FEATURE_TTL = 2
 
 export const SLOT_FREE = 0
 export const SLOT_USED = 1

@@ -7,8 +7,9 @@ import { Packr } from 'msgpackr'
 import { Refusal, Reply } from '../errors.js'
 import { elementSpans, memberSpan, type TextSpan } from './json-spans.js'
 import { type FrameLimits, HEADERS_BYTES_MAX, HEADERS_MAX, REQUEST_ID_BYTES_MAX } from './limits.js'
-import { binHeadBytes, NIL, writeBinHead } from './msgpack.js'
-import { ID_BYTES, PAYLOAD_JSON } from './msgpack-frames.js'
+import { binHeadBytes, MALFORMED, NIL, writeBinHead } from './msgpack.js'
+import { ID_BYTES, MIXED_DELAYS, PAYLOAD_JSON } from './msgpack-frames.js'
+import { PROPERTY_NAMES, PropertiesReader } from './properties.js'
 import { isMemberOp, type MemberOp } from './settle.js'
 import { isRecord } from './subscribe-options.js'
 import { isUuid, uuidBytes } from './uuid.js'
@@ -34,6 +35,10 @@ export interface JsonMessage {
   readonly id: Uint8Array | undefined
   /** Headers as a MessagePack map. */
   readonly headers: Uint8Array | undefined
+  /** Properties as a MessagePack map; undefined when there are none. */
+  readonly properties: Uint8Array | undefined
+  /** Whether they ask for a later delivery. */
+  readonly isDelayed: boolean
 }
 
 const packr = new Packr({ useRecords: false, variableMapSize: true })
@@ -107,9 +112,11 @@ export function jsonMessages(
     throw bad(`messages must have at most ${maxBatchMessages} elements, got ${messages.length}`)
   }
   const spans = elementSpans(text, spanOf(text, 0, 'messages').start)
-  return messages.map((message, index) =>
+  const checked = messages.map((message, index) =>
     jsonMessage(message, `messages[${index}]`, text, (spans[index] as TextSpan).start, limits),
   )
+  if (checked.some(({ isDelayed }) => isDelayed !== checked[0]?.isDelayed)) throw bad(MIXED_DELAYS)
+  return checked
 }
 
 /** Checks one message; its object begins at `at` of the text. */
@@ -135,11 +142,40 @@ function jsonMessage(
       `${field}.payload has ${payload.length} bytes, at most ${limits.maxPayloadBytes} are allowed`,
     )
   }
+  const properties = propertiesBytes(message, field)
   return {
     payload,
     id: hasId ? uuidBytes(id as string) : undefined,
     headers: headersBytes(headers, field),
+    properties,
+    isDelayed: properties !== undefined && propertiesReader.isDelayed,
   }
+}
+
+const propertiesReader = new PropertiesReader()
+
+/** The fields of a message that are properties, as the map a MessagePack client would have sent. */
+function propertiesBytes(message: Fields, field: string): Uint8Array | undefined {
+  let properties: Record<string, unknown> | undefined
+  for (const name of PROPERTY_NAMES) {
+    const value = message[name]
+    if (value === undefined || value === null || !Object.hasOwn(message, name)) continue
+    properties ??= {}
+    properties[name] = name === 'deliver_at' ? timeOf(value) : value
+  }
+  if (properties === undefined) return undefined
+  const bytes = packr.pack(properties)
+  if (propertiesReader.read(bytes, 0, bytes.length, () => field) === MALFORMED) {
+    throw bad(propertiesReader.problem)
+  }
+  return bytes
+}
+
+/** An ISO 8601 time with a date as ms since 1970; everything else as it is. */
+function timeOf(value: unknown): unknown {
+  if (typeof value !== 'string' || !/^\d{4}-\d\d-\d\d/.test(value)) return value
+  const timeMs = Date.parse(value)
+  return Number.isNaN(timeMs) ? value : timeMs
 }
 
 /** Where a member stands that JSON.parse() has found in the object at `at`. */
@@ -169,23 +205,24 @@ function headersBytes(headers: unknown, field: string): Uint8Array | undefined {
 /** Bytes that writeMessages() takes. */
 export function messagesBytes(messages: readonly JsonMessage[]): number {
   let bytes = 0
-  for (const { payload, id, headers } of messages) {
+  for (const { payload, id, headers, properties } of messages) {
     bytes += 2 + binHeadBytes(payload.length) + payload.length
     bytes += id === undefined ? 1 : 2 + ID_BYTES
     bytes += headers === undefined ? 1 : headers.length
+    if (properties !== undefined) bytes += properties.length
   }
   return bytes
 }
 
-/** Writes the messages as MessagePack `[encoding, payload, id, headers]`, back to back. */
+/** Writes the messages as MessagePack `[encoding, payload, id, headers, properties]`, back to back. */
 export function writeMessages(
   target: Uint8Array,
   at: number,
   messages: readonly JsonMessage[],
 ): number {
   let next = at
-  for (const { payload, id, headers } of messages) {
-    target[next++] = 0x94
+  for (const { payload, id, headers, properties } of messages) {
+    target[next++] = properties === undefined ? 0x94 : 0x95
     target[next++] = PAYLOAD_JSON
     next = writeBinHead(target, next, payload.length)
     target.set(payload, next)
@@ -202,6 +239,10 @@ export function writeMessages(
     } else {
       target.set(headers, next)
       next += headers.length
+    }
+    if (properties !== undefined) {
+      target.set(properties, next)
+      next += properties.length
     }
   }
   return next

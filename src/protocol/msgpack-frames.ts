@@ -18,6 +18,7 @@ import {
   skipStandardValue,
   skipValue,
 } from './msgpack.js'
+import { PropertiesReader } from './properties.js'
 
 export const Op = {
   publish: 1,
@@ -50,6 +51,9 @@ const MEMBER_FRAMES: readonly MemberFrame[] = [
 ]
 
 export const ID_BYTES = 16
+/** A batch is one thing: its messages are stored now, or all of them are kept for later. */
+export const MIXED_DELAYS =
+  'messages of one batch must all have delay_ms or deliver_at, or none of them'
 /** Encodings of a payload. */
 export const PAYLOAD_MSGPACK = 0
 export const PAYLOAD_JSON = 1
@@ -67,6 +71,9 @@ export class MsgpackFrameReader {
   messagesStart = 0
   messagesEnd = 0
   count = 0
+  /** Whether any of them has properties, and how many of them are to be delivered later. */
+  hasProperties = false
+  delayed = 0
   /** Of what a member of a group says: the group's name, and which seqs; length 0: none. */
   groupStart = 0
   groupLength = 0
@@ -85,6 +92,7 @@ export class MsgpackFrameReader {
 
   readonly #limits: FrameLimits
   readonly #span: Span = { start: 0, length: 0 }
+  readonly #properties = new PropertiesReader()
 
   constructor(limits: FrameLimits) {
     this.#limits = limits
@@ -216,10 +224,12 @@ export class MsgpackFrameReader {
       return this.#refuse(`messages must have at most ${maxBatchMessages} elements, got ${count}`)
     }
     this.messagesStart = span.start
+    this.hasProperties = false
+    this.delayed = 0
     let next = span.start
     for (let index = 0; index < count; index++) {
-      if (!readArray(bytes, next, end, span) || span.length < 2 || span.length > 4) {
-        return this.#refuse(`messages[${index}] must be an array of 2 to 4 elements`)
+      if (!readArray(bytes, next, end, span) || span.length < 2 || span.length > 5) {
+        return this.#refuse(`messages[${index}] must be an array of 2 to 5 elements`)
       }
       const elements = span.length
       next = span.start
@@ -240,11 +250,16 @@ export class MsgpackFrameReader {
         next = this.#readId(bytes, next, end, index)
         if (next === MALFORMED) return false
       }
-      if (elements === 4) {
+      if (elements >= 4) {
         next = this.#readHeaders(bytes, next, end, index)
         if (next === MALFORMED) return false
       }
+      if (elements === 5) {
+        next = this.#readProperties(bytes, next, end, index)
+        if (next === MALFORMED) return false
+      }
     }
+    if (this.delayed !== 0 && this.delayed !== count) return this.#refuse(MIXED_DELAYS)
     this.messagesEnd = next
     this.count = count
     return this.#end(next)
@@ -285,6 +300,15 @@ export class MsgpackFrameReader {
         `messages[${index}].headers must have at most ${HEADERS_BYTES_MAX} bytes, got ${next - at}`,
       )
     }
+    return next
+  }
+
+  #readProperties(bytes: Uint8Array, at: number, end: number, index: number): number {
+    const properties = this.#properties
+    const next = properties.read(bytes, at, end, () => `messages[${index}].properties`)
+    if (next === MALFORMED) return this.#malformed(properties.problem)
+    if (properties.hasAny) this.hasProperties = true
+    if (properties.isDelayed) this.delayed++
     return next
   }
 

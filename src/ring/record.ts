@@ -34,7 +34,8 @@ export const Outbound = {
 
 /**
  * PUBLISH: messages of one client for one topic; all of them are stored, or none.
- * The messages stand back to back as MessagePack `[encoding, payload, id, headers]`.
+ * The messages stand back to back as MessagePack `[encoding, payload, id, headers, properties]`, of
+ * which the last three may be left out.
  */
 export const Publish = {
   /** int32: whom to ack; for HTTP the token of the request. */
@@ -58,6 +59,10 @@ export const PUBLISH_JSON = 1
 export const PUBLISH_HTTP = 2
 /** The ack says first_seq, last_seq and count, even of a single message: a batch was asked for. */
 export const PUBLISH_BATCH = 4
+/** Some of the messages have properties: a fifth element that is a map with something in it. */
+export const PUBLISH_PROPERTIES = 8
+/** All of the messages are to be delivered later: none of them goes into the log now. */
+export const PUBLISH_DELAYED = 16
 
 /** PULL: the next chunk of a topic's log for one subscription that is not LIVE there. */
 export const Pull = {

@@ -5,7 +5,9 @@
  * The gateway has checked the shape of every message, so the bytes are only walked and copied.
  */
 import { isUtf8 } from 'node:buffer'
-import { writeEntryHeader } from '../log/entry.js'
+import { ARRAY_OF_7, writeEntryHeader } from '../log/entry.js'
+import { newEntryProperties, readPropertiesMap } from '../log/entry-properties.js'
+import { FEATURE_PROPERTIES, FEATURE_TTL } from '../log/slot.js'
 import { NO_LOG_MEMORY, OVER_RETENTION } from '../log/topic-log.js'
 import { BIN8, NIL, readArray, readBin, type Span, skipValue } from '../protocol/msgpack.js'
 import { ID_BYTES, PAYLOAD_JSON } from '../protocol/msgpack-frames.js'
@@ -24,12 +26,21 @@ export class Appender {
   readonly #views: SharedViews
   readonly #journal: Journal
   readonly #ids: RandomIds
+  readonly #noteFeatures: (topic: Topic, features: number) => void
   readonly #span: Span = { start: 0, length: 0 }
+  readonly #properties = newEntryProperties()
 
-  constructor(views: SharedViews, journal: Journal, ids: RandomIds) {
+  /** `noteFeatures` keeps in shared memory what entries of a topic may have from here on. */
+  constructor(
+    views: SharedViews,
+    journal: Journal,
+    ids: RandomIds,
+    noteFeatures: (topic: Topic, features: number) => void,
+  ) {
     this.#views = views
     this.#journal = journal
     this.#ids = ids
+    this.#noteFeatures = noteFeatures
   }
 
   /** Bytes that append() may ask of the log for these messages. */
@@ -59,14 +70,17 @@ export class Appender {
     const firstSeq = log.lastSeq + 1
     let from = start
     let to = first
+    this.#features = 0
     for (let seq = firstSeq; seq < firstSeq + count; seq++) {
       log.indexEntry(seq, to)
-      to = writeEntryHeader(this.#views.buffer, to, seq, timeMs)
-      const next = this.#copyMessage(from, end, to)
-      to += this.#written
+      const body = writeEntryHeader(this.#views.buffer, to, seq, timeMs)
+      const next = this.#copyMessage(from, end, to, body)
+      to = body + this.#written
       from = next
     }
     log.trim(reserved, to - first)
+    // Before the entries count: a successor must not find one without the other.
+    if (this.#features !== 0) this.#noteFeatures(topic, this.#features)
 
     const lastSeq = firstSeq + count - 1
     const tail = log.preparedTail
@@ -79,12 +93,14 @@ export class Appender {
 
   /** Bytes that #copyMessage() wrote. */
   #written = 0
+  /** FEATURE_* bits of the messages that it copied since they were reset. */
+  #features = 0
 
-  /** Copies one message's four elements to `to`; returns where the next message begins. */
-  #copyMessage(from: number, end: number, to: number): number {
+  /** Copies one message's elements to `to`, of the entry at `entry`; returns where the next message begins. */
+  #copyMessage(from: number, end: number, entry: number, to: number): number {
     const { bytes } = this.#views
     const span = this.#span
-    readArray(bytes, from, end, span) // Of 2 to 4; its head may be wider than it need be.
+    readArray(bytes, from, end, span) // Of 2 to 5; its head may be wider than it need be.
     const elements = span.length
     const body = span.start
     readBin(bytes, body + 1, end, span)
@@ -112,16 +128,30 @@ export class Appender {
       if (elements >= 3) next++
     }
     at += 2 + ID_BYTES
-    if (elements === 4 && bytes[next] !== NIL) {
+    if (elements >= 4 && bytes[next] !== NIL) {
       const headersEnd = skipValue(bytes, next, end)
       bytes.copyWithin(at, next, headersEnd)
       at += headersEnd - next
       next = headersEnd
     } else {
       bytes[at++] = NIL
-      if (elements === 4) next++
+      if (elements >= 4) next++
     }
     this.#written = at - to
+    return elements === 5 ? this.#copyProperties(next, end, entry, at) : next
+  }
+
+  /** Copies the properties behind the rest of the entry; nil and a map of nothing leave it as it is. */
+  #copyProperties(from: number, end: number, entry: number, to: number): number {
+    const { bytes, buffer } = this.#views
+    const next = skipValue(bytes, from, end)
+    readPropertiesMap(buffer, from, this.#properties)
+    if (!this.#properties.hasAny) return next
+    bytes.copyWithin(to, from, next)
+    bytes[entry] = ARRAY_OF_7
+    this.#written += next - from
+    this.#features |= FEATURE_PROPERTIES
+    if (this.#properties.ttlMs > 0) this.#features |= FEATURE_TTL
     return next
   }
 

@@ -7,7 +7,7 @@
  * bounds, goes out as base64 like the raw bytes of encoding 2, and says so.
  */
 import { Unpackr } from 'msgpackr'
-import { entryBody, entrySeq, entryTimeMs } from '../log/entry.js'
+import { ARRAY_OF_7, entryBody, entrySeq, entryTimeMs } from '../log/entry.js'
 import { NIL, readBin, type Span, skipStandardValue, skipValue } from '../protocol/msgpack.js'
 import { ID_BYTES, PAYLOAD_JSON, PAYLOAD_MSGPACK } from '../protocol/msgpack-frames.js'
 import { isoTime } from '../protocol/server-frames.js'
@@ -29,6 +29,9 @@ export class EntryView {
   /** Equal when there are no headers. */
   headersStart = 0
   headersEnd = 0
+  /** 0 when there are no properties. */
+  propertiesStart = 0
+  propertiesEnd = 0
   readonly #span: Span = { start: 0, length: 0 }
 
   /** Reads the entry at `at`; it was checked when it was stored. */
@@ -44,6 +47,12 @@ export class EntryView {
     const headers = this.idStart + ID_BYTES
     this.headersStart = headers
     this.headersEnd = buffer[headers] === NIL ? headers : skipValue(buffer, headers, buffer.length)
+    this.propertiesStart = 0
+    this.propertiesEnd = 0
+    if (buffer[at] === ARRAY_OF_7) {
+      this.propertiesStart = this.headersEnd + (buffer[headers] === NIL ? 1 : 0)
+      this.propertiesEnd = skipValue(buffer, this.propertiesStart, buffer.length)
+    }
   }
 }
 
@@ -57,6 +66,18 @@ function payloadText(buffer: Buffer, entry: EntryView, maxLength: number): strin
   return `"${bytes.toString('base64')}","encoding":"base64"`
 }
 
+/** Headers and properties as fields of a message, a comma before each; or nothing. */
+function fieldsText(buffer: Buffer, entry: EntryView): string {
+  const headers = headersText(buffer, entry)
+  return entry.propertiesStart === 0 ? headers : headers + propertiesText(buffer, entry)
+}
+
+/** The names are known and the values plain: what was published, by the same names. */
+function propertiesText(buffer: Buffer, entry: EntryView): string {
+  const bytes = Buffer.from(buffer.subarray(entry.propertiesStart, entry.propertiesEnd))
+  return `,${JSON.stringify(unpackr.unpack(bytes)).slice(1, -1)}`
+}
+
 /** Headers as a JSON object with the comma and name before it, or nothing. */
 function headersText(buffer: Buffer, entry: EntryView): string {
   if (entry.headersStart === entry.headersEnd) return ''
@@ -66,7 +87,7 @@ function headersText(buffer: Buffer, entry: EntryView): string {
 }
 
 /**
- * Writes one event: head, id, payload, headers, seq, time. `head` ends with the quote before the id.
+ * Writes one event: head, id, payload, headers, properties, seq, time. `head` ends with the quote before the id.
  * Returns the offset behind it, or -1 when it does not fit before `end`.
  */
 export function writeEvent(
@@ -77,12 +98,12 @@ export function writeEvent(
   buffer: Buffer,
   entry: EntryView,
 ): number {
-  const headers = headersText(buffer, entry)
-  const tail = `${headers}},"seq":${entry.seq},"ts":"${isoTime(entry.timeMs)}"}`
+  const fields = fieldsText(buffer, entry)
+  const tail = `${fields}},"seq":${entry.seq},"ts":"${isoTime(entry.timeMs)}"}`
   const isText = entry.encoding === PAYLOAD_JSON
   const fixed = head.length + UUID_TEXT_BYTES + PAYLOAD_KEY.length
-  // Without headers it is ASCII; with them it may take three bytes for a unit of UTF-16.
-  const tailRoom = headers === '' ? tail.length : Buffer.byteLength(tail)
+  // Without fields it is ASCII; with them it may take three bytes for a unit of UTF-16.
+  const tailRoom = fields === '' ? tail.length : Buffer.byteLength(tail)
   const payloadRoom = end - at - fixed - tailRoom
   // Whether it grows out of bounds must not depend on what stands before it in the record.
   const payloadMax = target.length - EVENT_LENGTH_BYTES - fixed - tailRoom
@@ -111,8 +132,8 @@ export function historyText(buffer: Buffer, entry: EntryView, maxLength: number)
   const id = Buffer.alloc(UUID_TEXT_BYTES)
   writeUuidText(id, 0, buffer, entry.idStart)
   const payload = payloadText(buffer, entry, maxLength)
-  const headers = headersText(buffer, entry)
-  return `{"seq":${entry.seq},"ts":"${isoTime(entry.timeMs)}","id":"${id}","payload":${payload}${headers}}`
+  const fields = fieldsText(buffer, entry)
+  return `{"seq":${entry.seq},"ts":"${isoTime(entry.timeMs)}","id":"${id}","payload":${payload}${fields}}`
 }
 
 function decodedText(bytes: Buffer): string | undefined {

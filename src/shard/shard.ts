@@ -138,7 +138,8 @@ export class Shard {
     this.#acks = new AckWriter(views, this.out)
     this.notices = new Notices(views, this.out)
     this.events = new EventWriter(views, this.out)
-    const appender = new Appender(views, this.journal, new RandomIds())
+    const noteFeatures = (topic: Topic, features: number) => this.noteFeatures(topic, features)
+    const appender = new Appender(views, this.journal, new RandomIds(), noteFeatures)
     this.#publishing = new Publishing(this, this.#acks, appender)
     this.#memory = {
       ...views,
@@ -354,6 +355,13 @@ export class Shard {
     this.#dirty.push(topic)
   }
 
+  /** Entries of the topic may have this from here on, FEATURE_* bits. */
+  noteFeatures(topic: Topic, features: number): void {
+    if ((topic.features & features) === features) return
+    topic.features |= features
+    this.directory.setFeatures(topic.slot, topic.features)
+  }
+
   #process(ordinal: number): boolean {
     const { kind, start, end } = this.#in
     if (kind === Inbound.publish) return this.#publishing.process(ordinal, start)
@@ -516,6 +524,7 @@ export class Shard {
     found.sort((a, b) => a.id - b.id)
     for (const topic of found) {
       topic.plainFormats = this.directory.plainFormats(topic.slot)
+      topic.features = this.directory.features(topic.slot)
       this.#addTopic(topic)
       topic.attached = topic.wantedFormats()
       if (topic.attached !== 0) this.#announcements.push(topic)

@@ -20,6 +20,8 @@ export class Topic {
   readonly log: TopicLog
   /** Formats that the gateway's plain subscriptions need, bit per format; also kept in the slot. */
   plainFormats = 0
+  /** What its entries may have, FEATURE_* bits; also kept in the slot. A topic without pays for none. */
+  features = 0
   /** Patterns that match the name, found out once. */
   readonly patterns: Pattern[] = []
   /** Formats that EVENTS are made in: wanted by a plain subscription or by a pattern. */

@@ -29,6 +29,7 @@ function message(seq: number): Message {
     payload: { value: seq },
     id: '',
     headers: undefined,
+    properties: undefined,
   }
   return new Message(raw, 'e')
 }

@@ -13,6 +13,7 @@ const RAW: RawMessage = {
   payload: pack({ a: 1 }),
   id: Buffer.from(ID.replaceAll('-', ''), 'hex'),
   headers: pack({ h: 'v' }),
+  properties: undefined,
 }
 
 test('Message shows what came, decoded', () => {
@@ -56,4 +57,14 @@ test('Message of a JSON connection has the value and the id as they came', () =>
   const message = new Message({ ...RAW, encoding: 1, payload: { value: [1] }, id: ID }, 'e1')
   expect(message.payload).toEqual([1])
   expect(message.id).toBe(ID)
+})
+
+test('Message shows its properties, from MessagePack and from JSON, and what goes without saying', () => {
+  const plain = new Message(RAW, 'e1')
+  expect([plain.key, plain.priority, plain.ttlMs]).toEqual([undefined, 'normal', undefined])
+  const values = { key: 'a', priority: 'high', ttl_ms: 5 }
+  for (const properties of [pack(values), { ...values, payload: 1 }]) {
+    const { key, priority, ttlMs } = new Message({ ...RAW, properties }, 'e1')
+    expect([key, priority, ttlMs]).toEqual(['a', 'high', 5])
+  }
 })

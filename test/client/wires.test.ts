@@ -14,7 +14,14 @@ const ID = '550e8400-e29b-41d4-a716-446655440000'
 const standard = new Packr({ useRecords: false, variableMapSize: true })
 
 function message(text: string, more: Partial<OutgoingMessage> = {}): OutgoingMessage {
-  return { encoding: 1, payload: Buffer.from(text), id: undefined, headers: undefined, ...more }
+  return {
+    encoding: 1,
+    payload: Buffer.from(text),
+    id: undefined,
+    headers: undefined,
+    properties: undefined,
+    ...more,
+  }
 }
 
 /** What a wire makes of a frame, in words. */
@@ -30,7 +37,7 @@ function heard(wire: Wire, data: Uint8Array | string): unknown[] {
   return events
 }
 
-function shown({ payload, headers, id, ...rest }: RawMessage): unknown {
+function shown({ payload, headers, id, properties: _, ...rest }: RawMessage): unknown {
   return { ...rest, payload: asBuffer(payload), id: asBuffer(id), headers: asBuffer(headers) }
 }
 

@@ -262,3 +262,58 @@ describe('writeMessages()', () => {
     )
   })
 })
+
+describe('properties', () => {
+  const fields = '"key":"k","priority":"high","ttl_ms":5,"other":true'
+
+  test('jsonRequest() makes the fields of a message that are properties into a map', () => {
+    const [message] = messages(publish(`{"payload":1,${fields}}`))
+    expect(unpackr.unpack(message?.properties as Uint8Array)).toEqual(
+      new Map<string, unknown>([
+        ['key', 'k'],
+        ['priority', 'high'],
+        ['ttl_ms', 5],
+      ]),
+    )
+    expect(message?.isDelayed).toBe(false)
+    expect(messages(publish('{"payload":1,"key":null}'))[0]?.properties).toBeUndefined()
+  })
+
+  test('jsonRequest() takes deliver_at as a number and as an ISO 8601 time', () => {
+    for (const time of ['1756116000000', '"2025-08-25T10:00:00.000Z"', '"2025-08-25T10:00:00Z"']) {
+      const [message] = messages(publish(`{"payload":1,"deliver_at":${time}}`))
+      const map = unpackr.unpack(message?.properties as Uint8Array) as Map<string, unknown>
+      expect([map.get('deliver_at'), message?.isDelayed]).toEqual([1_756_116_000_000, true])
+    }
+  })
+
+  test.each([
+    ['message.key must be a string of 1 to 255 bytes', '"key":5'],
+    ['message.key must be a string of 1 to 255 bytes', '"key":{"a":[1]}'],
+    ['message.ttl_ms must be a whole number from 1 to 2147483647', '"ttl_ms":"5"'],
+    ['message must not have both delay_ms and deliver_at', '"delay_ms":1,"deliver_at":1'],
+    [
+      'message.deliver_at must be a time in ms since 1970, a whole number; in JSON also an ISO 8601 time',
+      '"deliver_at":"2025-99-99"',
+    ],
+  ])('%s', (problem, field) => {
+    const { message } = refusalOf(() => request(publish(`{"payload":1,${field}}`)))
+    expect(message).toBe(problem)
+  })
+
+  test('messages of one batch must all have delay_ms or deliver_at, or none of them', () => {
+    const text =
+      '{"type":"publish_batch","topic":"t","messages":[{"payload":1,"delay_ms":5},{"payload":2}]}'
+    const { message } = refusalOf(() => request(text))
+    expect(message).toContain('all have delay_ms or deliver_at, or none')
+  })
+
+  test('writeMessages() writes them as the fifth element', () => {
+    const list = messages(publish(`{"payload":1,${fields}}`))
+    const bytes = Buffer.alloc(messagesBytes(list))
+    expect(writeMessages(bytes, 0, list)).toBe(bytes.length)
+    expect((unpackr.unpack(bytes) as unknown[])[4]).toEqual(
+      unpackr.unpack(list[0]?.properties as Uint8Array),
+    )
+  })
+})

@@ -156,15 +156,24 @@ describe('MsgpackFrameReader.read() names field and rule', () => {
       'messages must have at most 3 elements, got 4294967295',
       frame(1, 'r', 't', new Raw(0xdd, 255, 255, 255, 255)),
     ],
-    ['messages[0] must be an array of 2 to 4 elements', publish({})],
-    ['messages[0] must be an array of 2 to 4 elements', publish([0])],
+    ['messages[0] must be an array of 2 to 5 elements', publish({})],
+    ['messages[0] must be an array of 2 to 5 elements', publish([0])],
     [
-      'messages[1] must be an array of 2 to 4 elements',
-      publish([0, PAYLOAD], [0, PAYLOAD, ID, null, 1]),
+      'messages[1] must be an array of 2 to 5 elements',
+      publish([0, PAYLOAD], [0, PAYLOAD, ID, null, null, 1]),
     ],
     [
-      'messages[1] must be an array of 2 to 4 elements',
+      'messages[1] must be an array of 2 to 5 elements',
       frame(1, 'r', 't', new Raw(0x92, 0x92, 0, 0xc4, 0)),
+    ],
+    ['messages[0].properties must be a map or nil', publish([0, PAYLOAD, ID, null, 1])],
+    [
+      'messages[1].properties.ttl_ms must be a whole number from 1 to 2147483647',
+      publish([0, PAYLOAD], [0, PAYLOAD, null, null, { ttl_ms: 0 }]),
+    ],
+    [
+      'messages of one batch must all have delay_ms or deliver_at, or none of them',
+      publish([0, PAYLOAD, null, null, { delay_ms: 1 }], [0, PAYLOAD]),
     ],
     ['messages[0].encoding must be 0, 1 or 2', publish([3, PAYLOAD])],
     ['messages[0].encoding must be 0, 1 or 2', publish(['json', PAYLOAD])],
@@ -335,7 +344,7 @@ describe('what MsgpackFrameReader.read() accepts', () => {
         memory.bytes.set(bytes.subarray(reader.messagesStart, reader.messagesEnd), start)
         const end = start + reader.messagesEnd - reader.messagesStart
         const journal = new Journal(viewsOf(new SharedArrayBuffer(8192)))
-        const appender = new Appender(memory, journal, new RandomIds())
+        const appender = new Appender(memory, journal, new RandomIds(), () => {})
         const topic = { log, slot: 0 } as Topic
         expect(appender.append(topic, 0, start, end, messages.length, false, 5)).toBe(1)
 

@@ -16,8 +16,10 @@ import {
   JSON_TEXT,
   MSGPACK,
   Outbound,
+  PUBLISH_DELAYED,
   PUBLISH_HTTP,
   PUBLISH_JSON,
+  PUBLISH_PROPERTIES,
   Publish,
   Pull,
 } from '../../src/ring/record.js'
@@ -47,10 +49,10 @@ const OPTIONS: ShardOptions = {
   autoCreateTopics: true,
 }
 
-/** `[encoding, payload, id, headers]` */
+/** `[encoding, payload, id, headers, properties]` */
 export type Message = readonly unknown[]
-/** `[seq, ts, encoding, payload, id, headers]` */
-export type Entry = readonly [number, number, number, Buffer, Buffer, unknown]
+/** `[seq, ts, encoding, payload, id, headers, properties]` */
+export type Entry = readonly [number, number, number, Buffer, Buffer, unknown, unknown?]
 export type JsonEvent = Readonly<Record<string, unknown>>
 
 export interface AcksRecord {
@@ -168,7 +170,9 @@ export class ShardRig {
     const field = start >> 2
     ints[field + Publish.requester] = session
     ints[field + Publish.flags] =
-      (format === JSON_TEXT ? PUBLISH_JSON : 0) | (isHttp ? PUBLISH_HTTP : 0)
+      (format === JSON_TEXT ? PUBLISH_JSON : 0) |
+      (isHttp ? PUBLISH_HTTP : 0) |
+      propertyFlagsOf(messages)
     ints[field + Publish.topicHash] = hashTopic(name, 0, name.length)
     ints[field + Publish.topicStart] = Publish.headerBytes
     ints[field + Publish.topicLength] = name.length
@@ -352,6 +356,15 @@ export class ShardRig {
       json,
     }
   }
+}
+
+/** What the gateway says of the properties of these messages. */
+function propertyFlagsOf(messages: readonly Message[]): number {
+  const all = messages
+    .map((message) => (message[4] ?? {}) as object)
+    .filter((map) => Object.keys(map).length)
+  const isDelayed = all.some((map) => 'delay_ms' in map || 'deliver_at' in map)
+  return (all.length > 0 ? PUBLISH_PROPERTIES : 0) | (isDelayed ? PUBLISH_DELAYED : 0)
 }
 
 /** A message of encoding 1. */

@@ -181,6 +181,44 @@ describe('a live subscriber', () => {
     }
   })
 
+  test('gets properties as the seventh element of an entry, and no element of those without', () => {
+    const rig = new ShardRig()
+    rig.subscribe('a')
+    const id = Buffer.from('00112233445566778899aabbccddeeff', 'hex')
+    const properties = { key: 'k', priority: 'low', ttl_ms: 60_000 }
+    rig.publish('a', [
+      [1, Buffer.from('1'), id, null, properties],
+      [1, Buffer.from('2'), null, { h: 'v' }, { key: 'é' }],
+      [1, Buffer.from('3'), null, null, {}],
+      [1, Buffer.from('4'), id, null, null],
+      [1, Buffer.from('5')],
+    ])
+    const { entries } = only(eventsOf(rig.settle()))
+    expect(entries.map(([, , , payload]) => Number(payload))).toEqual([1, 2, 3, 4, 5])
+    expect(entries.map((entry) => entry.length)).toEqual([7, 7, 6, 6, 6])
+    expect(entries.map((entry) => entry[5])).toEqual([null, { h: 'v' }, null, null, null])
+    expect([entries[0]?.[6], entries[1]?.[6]]).toEqual([properties, { key: 'é' }])
+  })
+
+  test('of JSON gets properties as fields of the message, and so does the history', () => {
+    const rig = new ShardRig()
+    rig.subscribe('a', JSON_TEXT)
+    const properties = { key: 'k"é', priority: 'high', ttl_ms: 60_000, correlation_id: 'c' }
+    rig.publish('a', [[1, Buffer.from('1'), null, { h: 'v' }, properties]])
+    const { json } = only(eventsOf(rig.settle()))
+    const message = { id: expect.any(String), payload: 1, headers: { h: 'v' }, ...properties }
+    expect(json[0]?.['message']).toEqual(message)
+    const answer = rig.ask({
+      op: 'history',
+      topic: 'a',
+      lastN: 1,
+      fromSeq: null,
+      limit: 1,
+    } as never)
+    const [stored] = only(replies(answer)).body['messages'] as Record<string, unknown>[]
+    expect(stored).toMatchObject({ seq: 1, payload: 1, headers: { h: 'v' }, ...properties })
+  })
+
   test('of JSON gets JSON text, payloads of encoding 1 byte for byte', () => {
     const rig = new ShardRig()
     rig.subscribe('a', JSON_TEXT)
