@@ -16,8 +16,14 @@ import {
   type SettleKind,
 } from '../groups/group.js'
 import { GroupTable } from '../groups/group-table.js'
-import { NORMAL } from '../groups/lineup.js'
 import { Member } from '../groups/member.js'
+import { entryTimeMs } from '../log/entry.js'
+import {
+  type EntryProperties,
+  newEntryProperties,
+  readProperties,
+} from '../log/entry-properties.js'
+import { FEATURE_TTL } from '../log/slot.js'
 import type { LogMemory } from '../log/topic-log.js'
 import { GROUP_DEFAULTS, type GroupOptions } from '../protocol/group-options.js'
 import { ackFrame } from '../protocol/server-frames.js'
@@ -49,6 +55,7 @@ export class Grouping implements GroupHost {
   /** By topic id, then name. */
   readonly #byTopic = new Map<number, Map<string, Group>>()
   readonly #byMember = new Map<number, Found>()
+  readonly #properties = newEntryProperties()
   /** Groups that may have something to deliver. */
   #awake: Group[] = []
   /** Losses that the gateway has yet to be told of. */
@@ -312,16 +319,26 @@ export class Grouping implements GroupHost {
 
   // What groups ask of the shard.
 
-  hasProperties(_group: Group): boolean {
-    return false
+  hasProperties(group: Group): boolean {
+    return this.#topicOf(group).features !== 0
   }
 
-  isExpired(_group: Group, _seq: number): boolean {
-    return false
+  isExpired(group: Group, seq: number): boolean {
+    const topic = this.#topicOf(group)
+    if ((topic.features & FEATURE_TTL) === 0) return false
+    const { buffer } = this.#shard.views
+    const at = topic.log.offsetOf(seq)
+    const { ttlMs } = this.#read(at)
+    return ttlMs > 0 && entryTimeMs(buffer, at) + ttlMs <= this.nowMs
   }
 
-  classify(_group: Group, _seq: number): Class {
-    return { isSkipped: false, key: undefined, priority: NORMAL }
+  classify(group: Group, seq: number): Class {
+    const { keyStart, keyLength, priority } = this.#read(this.#topicOf(group).log.offsetOf(seq))
+    const key =
+      keyLength === 0
+        ? undefined
+        : this.#shard.views.buffer.utf8Slice(keyStart, keyStart + keyLength)
+    return { isSkipped: false, key, priority: priority as Class['priority'] }
   }
 
   deliver(
@@ -333,7 +350,7 @@ export class Grouping implements GroupHost {
     dueMs: number,
   ): number {
     if (!this.#shard.hasRoom) return NO_ROOM
-    const { topic } = this.#byId.get(group.record.id) as Found
+    const topic = this.#topicOf(group)
     const sent = this.#writer.write(topic, group, member, first, last, attempt, dueMs)
     if (sent < 0) return sent
     this.#hasDelivered = true
@@ -357,6 +374,15 @@ export class Grouping implements GroupHost {
       known.last = Math.max(known.last, last)
       known.count += count
     }
+  }
+
+  #topicOf(group: Group): Topic {
+    return this.#shard.topics.get(group.record.topicId) as Topic
+  }
+
+  #read(at: number): EntryProperties {
+    readProperties(this.#shard.views.buffer, at, this.#properties)
+    return this.#properties
   }
 
   #tellLosses(): boolean {

@@ -8,6 +8,7 @@ import { ShardLink } from '../../src/gateway/shard-link.js'
 import {
   Acks,
   type ControlNotice,
+  Deliver,
   type ControlRequest,
   Events,
   type Format,
@@ -22,6 +23,7 @@ import {
   PUBLISH_PROPERTIES,
   Publish,
   Pull,
+  SettleRecord,
 } from '../../src/ring/record.js'
 import { hashTopic } from '../../src/routing/topic-hash.js'
 import { Shard, type ShardContext, type ShardOptions } from '../../src/shard/shard.js'
@@ -88,12 +90,21 @@ export interface ReplyRecord {
   readonly body: JsonEvent
 }
 
+export interface DeliverRecord {
+  readonly kind: 'deliver'
+  readonly member: number
+  readonly attempt: number
+  readonly dueMs: number
+  readonly seqs: readonly number[]
+  readonly payloads: readonly unknown[]
+}
+
 export interface ControlRecord {
   readonly kind: 'control'
   readonly notice: ControlNotice
 }
 
-export type OutRecord = AcksRecord | EventsRecord | ReplyRecord | ControlRecord
+export type OutRecord = AcksRecord | EventsRecord | ReplyRecord | ControlRecord | DeliverRecord
 
 type RequestOf<Op extends ControlRequest['op']> = Extract<ControlRequest, { op: Op }>
 type NoticeOf<Op extends ControlNotice['op']> = Extract<ControlNotice, { op: Op }>
@@ -102,6 +113,8 @@ export interface ShardRigOptions {
   readonly plan?: Partial<MemoryPlan>
   readonly shard?: Partial<ShardOptions>
   readonly logger?: Logger
+  /** The shard's class, when it is not the ordinary one (stepped.ts). */
+  readonly Shard?: typeof Shard
 }
 
 export interface PublishFields {
@@ -125,6 +138,7 @@ export class ShardRig {
   /** Everything taken so far. */
   readonly taken: OutRecord[] = []
   readonly #context: ShardContext
+  readonly #Shard: typeof Shard
   #epochs = 0
   #token = 0
 
@@ -134,6 +148,7 @@ export class ShardRig {
     this.link = new ShardLink(this.memory)
     this.options = { ...OPTIONS, maxTopics: plan.maxTopics, ...options.shard }
     this.counters = new Counters(this.memory.common, countersOffset(1), SHARD_COUNTERS)
+    this.#Shard = options.Shard ?? Shard
     this.#context = {
       now: () => {
         this.onNow()
@@ -235,6 +250,60 @@ export class ShardRig {
     return this.ask(request as RequestOf<'subscribePattern'>)
   }
 
+  /** Joins a group; returns the answer. */
+  join(
+    member: number,
+    group: string,
+    options: Partial<RequestOf<'join'>> = {},
+    topic = 't',
+  ): OutRecord[] {
+    return this.ask({
+      op: 'join',
+      topic,
+      group,
+      member,
+      name: `member-${member}`,
+      format: MSGPACK,
+      maxInFlight: null,
+      options: {},
+      start: { from: 'live' },
+      ...options,
+    } as RequestOf<'join'>)
+  }
+
+  /** Puts a SETTLE record into the inbound ring: 1 ack, 2 nack, 3 term, 4 working. */
+  settleSeqs(
+    member: number,
+    kind: number,
+    ranges: readonly number[],
+    fields: { delayMs?: number; isUpTo?: boolean; requestId?: string; reason?: string } = {},
+  ): void {
+    const request = fields.requestId === undefined ? Buffer.alloc(0) : packr.pack(fields.requestId)
+    const reason = Buffer.from(fields.reason ?? '')
+    const requestStart = SettleRecord.headerBytes + ranges.length * 8
+    const length = requestStart + request.length + reason.length
+    const start = this.link.in.tryClaim(length)
+    if (start < 0) throw new Error('the inbound ring is full')
+    const { ints, floats, bytes } = this.link.views
+    const field = start >> 2
+    ints[field + SettleRecord.member] = member
+    ints[field + SettleRecord.kind] = kind
+    ints[field + SettleRecord.delayMs] = fields.delayMs ?? -1
+    ints[field + SettleRecord.isUpTo] = fields.isUpTo ? 1 : 0
+    ints[field + SettleRecord.ranges] = ranges.length / 2
+    ints[field + SettleRecord.session] = 1
+    ints[field + SettleRecord.format] = MSGPACK
+    ints[field + SettleRecord.requestStart] = requestStart
+    ints[field + SettleRecord.requestLength] = request.length
+    ints[field + SettleRecord.reasonStart] = requestStart + request.length
+    ints[field + SettleRecord.reasonLength] = reason.length
+    floats.set(ranges, (start + SettleRecord.headerBytes) >> 3)
+    bytes.set(request, start + requestStart)
+    bytes.set(reason, start + requestStart + request.length)
+    this.link.in.commit(Inbound.settle, length)
+    this.link.publish()
+  }
+
   pull(fields: {
     topicId: number
     fromSeq: number
@@ -276,6 +345,12 @@ export class ShardRig {
     throw new Error('the shard finds no rest')
   }
 
+  /** The clock goes on; the shard looks at what is due. */
+  advance(ms: number): void {
+    this.nowMs += ms
+    this.shard.tick()
+  }
+
   /** One batch, unless the shard would sleep now. */
   run(): boolean {
     const { shard } = this
@@ -293,7 +368,7 @@ export class ShardRig {
   }
 
   #newShard(): Shard {
-    return new Shard(this.memory, this.options, this.#context)
+    return new this.#Shard(this.memory, this.options, this.#context)
   }
 
   #record(): OutRecord {
@@ -328,6 +403,18 @@ export class ShardRig {
         answered: ints[field + Acks.answered] as number,
         frames,
         values,
+      }
+    }
+    if (kind === Outbound.deliver) {
+      const frame = bytes.subarray(Deliver.headerBytes + 4)
+      const [, , , attempt, dueMs, entries] = unpack(frame) as [0, 0, 0, number, number, Entry[]]
+      return {
+        kind: 'deliver',
+        member: ints[field + Deliver.member] as number,
+        attempt,
+        dueMs,
+        seqs: entries.map(([seq]) => seq),
+        payloads: entries.map(([, , , payload]) => JSON.parse(payload.toString())),
       }
     }
     const float = start >> 3
@@ -378,6 +465,10 @@ export function acksOf(records: readonly OutRecord[]): AcksRecord[] {
 
 export function eventsOf(records: readonly OutRecord[]): EventsRecord[] {
   return records.filter((record) => record.kind === 'events')
+}
+
+export function deliveries(records: readonly OutRecord[]): DeliverRecord[] {
+  return records.filter((record) => record.kind === 'deliver')
 }
 
 export function replies(records: readonly OutRecord[]): ReplyRecord[] {

@@ -1,5 +1,5 @@
 /**
- * The shard's sources with a step before every statement of src/shard, src/log and src/ring, so that
+ * The shard's sources with a step before every statement of src/shard, src/groups, src/log and src/ring, so that
  * a test can end the shard between any two of them, as terminate() ends a thread.
  *
  * The sources are transpiled to a folder of their own and loaded from there; the gateway of the test
@@ -17,7 +17,7 @@ const SOURCES = join(ROOT, 'src')
 /** Below the project, so that packages are found from there. */
 const CACHE = join(ROOT, 'node_modules/.cache')
 /** Folders with steps; what the shard imports beside them goes along as it is. */
-const STEPPED = ['shard', 'log', 'ring']
+const STEPPED = ['shard', 'groups', 'log', 'ring']
 const PLAIN = ['protocol', 'routing', 'telemetry']
 const FILES = ['errors.ts', 'shared-memory.ts']
 const STEP = '__ringcastStep'
