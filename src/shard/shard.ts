@@ -39,6 +39,7 @@ import { Appender } from './appender.js'
 import { Control } from './control.js'
 import { EVENTS_BYTES_MAX, EventWriter, LIVE, NO_ROOM } from './events.js'
 import { Journal } from './journal.js'
+import { Moves } from './moves.js'
 import { Notices } from './notices.js'
 import { PatternTable } from './patterns.js'
 import { Publishing } from './publishing.js'
@@ -81,6 +82,7 @@ export class Shard {
   readonly options: ShardOptions
   readonly context: ShardContext
   readonly number: number
+  readonly moves: Moves
   nowMs = 0
 
   readonly #in: RingConsumer
@@ -115,6 +117,7 @@ export class Shard {
     this.#common = new Int32Array(memory.common)
     this.counters = new Counters(memory.common, countersOffset(shard + 1), SHARD_COUNTERS)
     this.#journal = new Journal(views)
+    this.moves = new Moves(this, this.#journal)
     this.#journal.countCrash()
     const batch = this.#journal.pendingBatch()
     if (batch !== undefined) {
@@ -287,6 +290,15 @@ export class Shard {
   flushTopicNow(topic: Topic): boolean {
     this.#acks.flush()
     return this.#flushTopic(topic) && this.hasRoom
+  }
+
+  /**
+   * Sees to it that storing this much drops no entry whose EVENTS have not gone out yet: they go out
+   * first. False when room for them ran out. Publishers wait for the gateway, never for a subscriber.
+   */
+  makeWay(topic: Topic, count: number, bytes: number): boolean {
+    if (!topic.isDirty || topic.log.keeps(topic.pendingFrom, count, bytes)) return true
+    return this.flushTopicNow(topic)
   }
 
   /**
@@ -472,6 +484,7 @@ export class Shard {
       return new Topic(slot, id, name, hash, this.directory.epoch(slot), log)
     })
     this.#journal.appendDone()
+    this.moves.takeOver((slot) => found.find((topic) => topic.slot === slot))
     found.sort((a, b) => a.id - b.id)
     for (const topic of found) {
       topic.plainFormats = this.directory.plainFormats(topic.slot)
