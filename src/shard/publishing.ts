@@ -56,12 +56,8 @@ export class Publishing {
       this.#shard.stored(topic, count, messagesEnd - messages)
       return this.#ack(start, topic, earlier, count)
     }
-    if (
-      this.#wouldOutrun(topic, count, messages, messagesEnd) &&
-      !this.#shard.flushTopicNow(topic)
-    ) {
-      return false
-    }
+    const room = Appender.bytesFor(count, messages, messagesEnd)
+    if (!this.#shard.makeWay(topic, count, room)) return false
     const firstSeq = this.#appender.append(
       topic,
       ordinal,
@@ -77,15 +73,6 @@ export class Publishing {
     }
     this.#shard.stored(topic, count, messagesEnd - messages)
     return this.#ack(start, topic, firstSeq, count)
-  }
-
-  /**
-   * True when storing these messages could drop entries whose EVENTS have not gone out yet: then
-   * they go out first. A publisher waits for the gateway to move, never for a subscriber.
-   */
-  #wouldOutrun(topic: Topic, count: number, start: number, end: number): boolean {
-    if (!topic.isDirty) return false
-    return !topic.log.keeps(topic.pendingFrom, count, Appender.bytesFor(count, start, end))
   }
 
   #whyNotStored(outcome: number, count: number): [ReplyCode, string] {

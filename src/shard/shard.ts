@@ -46,6 +46,7 @@ import { Control } from './control.js'
 import { EVENTS_BYTES_MAX, EventWriter, LIVE, NO_ROOM } from './events.js'
 import { Grouping } from './grouping.js'
 import { Journal } from './journal.js'
+import { Moves } from './moves.js'
 import { Notices } from './notices.js'
 import { PatternTable } from './patterns.js'
 import { Publishing } from './publishing.js'
@@ -91,6 +92,7 @@ export class Shard {
   readonly layout: ShardLayout
   readonly journal: Journal
   readonly grouping: Grouping
+  readonly moves: Moves
   nowMs = 0
 
   readonly #in: RingConsumer
@@ -125,6 +127,7 @@ export class Shard {
     this.#common = new Int32Array(memory.common)
     this.counters = new Counters(memory.common, countersOffset(shard + 1), SHARD_COUNTERS)
     this.journal = new Journal(views)
+    this.moves = new Moves(this, this.journal)
     this.journal.countCrash()
     const batch = this.journal.pendingBatch()
     if (batch !== undefined) {
@@ -328,6 +331,15 @@ export class Shard {
   }
 
   /**
+   * Sees to it that storing this much drops no entry whose EVENTS have not gone out yet: they go out
+   * first. False when room for them ran out. Publishers wait for the gateway, never for a subscriber.
+   */
+  makeWay(topic: Topic, count: number, bytes: number): boolean {
+    if (!topic.isDirty || topic.log.keeps(topic.pendingFrom, count, bytes)) return true
+    return this.flushTopicNow(topic)
+  }
+
+  /**
    * Ends the batch with this record. A subscribe asks for it: run again by a successor, it must find
    * the log as it was, not as later records left it.
    */
@@ -521,6 +533,7 @@ export class Shard {
       return new Topic(slot, id, name, hash, this.directory.epoch(slot), log)
     })
     this.journal.appendDone()
+    this.moves.takeOver((slot) => found.find((topic) => topic.slot === slot))
     found.sort((a, b) => a.id - b.id)
     for (const topic of found) {
       topic.plainFormats = this.directory.plainFormats(topic.slot)
