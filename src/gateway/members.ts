@@ -15,7 +15,7 @@ import {
 } from '../protocol/settle.js'
 import { clientIdOf, groupStartOf } from '../protocol/subscribe-options.js'
 import { type ControlNotice, Deliver, Inbound, SettleRecord } from '../ring/record.js'
-import { isPattern } from '../routing/topic-name.js'
+import { DEAD_LETTERS, isPattern, topicNameProblem } from '../routing/topic-name.js'
 import type { Counters, GatewayCounter } from '../telemetry/counters.js'
 import type { Outbox } from './outbox.js'
 import type { Publishing } from './publishing.js'
@@ -91,6 +91,10 @@ export class Members {
     const start = groupStartOf(fields, Date.now())
     const clientId = clientIdOf(fields)
     const topic = this.#names.byName(text)
+    const problem = topicNameProblem(DEAD_LETTERS + topic.name)
+    if (problem !== undefined) {
+      throw new Refusal(Reply.badRequest, `topic of a group, with $dlq. before it, ${problem}`)
+    }
     const key = keyOf(topic.name, group)
     this.#admit(session, key)
     const membership: Membership = {

@@ -96,7 +96,9 @@ export interface GroupHost {
     dueMs: number,
   ): number
   /** Puts a copy with the dead letters. False when there is no room now. */
-  bury(group: Group, letter: DeadLetter): boolean
+  bury(group: Group, slot: number, letter: DeadLetter): boolean
+  /** tick() is wanted at this time, or before. */
+  dueAt(dueMs: number): void
   /** The log dropped these before the group was done with them. */
   lost(group: Group, first: number, last: number, count: number): void
 }
@@ -333,7 +335,13 @@ export class Group {
     const dueMs = this.#host.nowMs + delay
     outstanding.wait(slot, dueMs)
     if (delay === 0) this.#makeReady(seq)
-    else this.#earliestDueMs = Math.min(this.#earliestDueMs, dueMs)
+    else this.#dueAt(dueMs)
+  }
+
+  #dueAt(dueMs: number): void {
+    if (dueMs >= this.#earliestDueMs) return
+    this.#earliestDueMs = dueMs
+    this.#host.dueAt(dueMs)
   }
 
   #backoffMs(backoff: Backoff, attempt: number): number {
@@ -353,11 +361,11 @@ export class Group {
     const attempts = outstanding.attempt(slot)
     const isHeld = seq >= this.log.firstSeq
     const failures = this.#failures.get(seq) ?? []
-    if (isHeld && !this.#host.bury(this, { seq, reason, attempts, failures })) {
+    if (isHeld && !this.#host.bury(this, slot, { seq, reason, attempts, failures })) {
       this.#release(slot)
       const dueMs = this.#host.nowMs + DEAD_LETTER_RETRY_MS
       outstanding.wait(slot, dueMs)
-      this.#earliestDueMs = Math.min(this.#earliestDueMs, dueMs)
+      this.#dueAt(dueMs)
       return
     }
     if (isHeld) this.record.tally('dead_lettered')
@@ -463,7 +471,7 @@ export class Group {
     outstanding.deliver(slot, member.id, dueMs, this.#host.batch)
     member.inFlight++
     member.inFlightBytes += outstanding.bytes(slot)
-    this.#earliestDueMs = Math.min(this.#earliestDueMs, dueMs)
+    this.#dueAt(dueMs)
     this.record.tally(outstanding.attempt(slot) > 1 ? 'redelivered' : 'delivered')
   }
 
@@ -518,18 +526,18 @@ export class Group {
       if (state === QUEUED) this.#lineUp(seq, key, found?.priority ?? NORMAL)
       else if (key !== undefined) this.#lineup.claim(seq, key)
       if (state === WAITING) {
-        this.#earliestDueMs = Math.min(this.#earliestDueMs, outstanding.dueMs(slot))
+        this.#dueAt(outstanding.dueMs(slot))
       }
       if (state !== IN_FLIGHT) continue
       const member = this.members.get(outstanding.member(slot))
       if (member === undefined) {
         outstanding.wait(slot, 0)
-        this.#earliestDueMs = 0
+        this.#dueAt(0)
         continue
       }
       member.inFlight++
       member.inFlightBytes += outstanding.bytes(slot)
-      this.#earliestDueMs = Math.min(this.#earliestDueMs, outstanding.dueMs(slot))
+      this.#dueAt(outstanding.dueMs(slot))
     }
   }
 }

@@ -16,6 +16,7 @@
  * group's cursor that is not in the table is settled.
  */
 import type { LogMemory } from '../log/topic-log.js'
+import type { SharedViews } from '../ring/layout.js'
 import * as layout from './layout.js'
 
 export const SLOT_BYTES = 32
@@ -36,6 +37,19 @@ export const IN_FLIGHT = 1
 export const WAITING = 2
 /** Taken from the log and not delivered yet. */
 export const QUEUED = 3
+
+/** Settles a slot of the table that the group's slot describes, unless it holds another seq by now. */
+export function settleInTable(
+  { ints, floats }: SharedViews,
+  groupOffset: number,
+  slot: number,
+  seq: number,
+): void {
+  const which = ints[(groupOffset + layout.TABLE) >> 2] as number
+  const descriptor = (groupOffset + layout.TABLES + which * layout.TABLE_DESCRIPTOR_BYTES) >> 2
+  const field = ((ints[descriptor] as number) + slot * SLOT_BYTES) >> 3
+  if (floats[field + SEQ] === seq) floats[field + SEQ] = 0
+}
 
 export class Outstanding {
   readonly #memory: LogMemory

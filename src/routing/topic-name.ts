@@ -16,6 +16,9 @@ export const ANY_SEGMENTS = '#'
 /** Names that begin with this belong to the broker. */
 const RESERVED_PREFIX = '$'
 
+/** Before the name of a topic: where its dead letters are. */
+export const DEAD_LETTERS = '$dlq.'
+
 /** With the u flag a surrogate that is half of a pair is not seen as one: only lone ones match. */
 const LONE_SURROGATE = /\p{Surrogate}/u
 /** Cc is C0, DEL and C1. Cf stays allowed: joined emoji and several scripts are spelt with it. */

@@ -61,6 +61,7 @@ export class Grouping implements GroupHost {
   /** Losses that the gateway has yet to be told of. */
   readonly #losses = new Map<number, { first: number; last: number; count: number }>()
   #hasDelivered = false
+  #nextDueMs = Number.POSITIVE_INFINITY
 
   constructor(shard: Shard, acks: AckWriter, memory: LogMemory) {
     this.#shard = shard
@@ -89,9 +90,7 @@ export class Grouping implements GroupHost {
 
   /** When tick() is wanted next, ms; Infinity: not at all. */
   get nextDueMs(): number {
-    let next = Number.POSITIVE_INFINITY
-    for (const { group } of this.#byId.values()) next = Math.min(next, group.nextDueMs)
-    return next
+    return this.#nextDueMs
   }
 
   /** True once since the last call when members were given something: then the batch must be committed. */
@@ -155,13 +154,16 @@ export class Grouping implements GroupHost {
     return this.#tellLosses() && isDone
   }
 
-  /** Deadlines, delays, and groups that nobody wants any more. */
+  /** Deadlines and delays. */
   tick(): void {
     const nowMs = this.nowMs
+    this.#nextDueMs = Number.POSITIVE_INFINITY
     for (const { group } of this.#byId.values()) {
-      if (group.nextDueMs > nowMs) continue
-      group.tick()
-      this.wake(group)
+      if (group.nextDueMs <= nowMs) {
+        group.tick()
+        this.wake(group)
+      }
+      this.dueAt(group.nextDueMs)
     }
   }
 
@@ -359,8 +361,12 @@ export class Grouping implements GroupHost {
     return sent
   }
 
-  bury(_group: Group, _letter: DeadLetter): boolean {
-    return false
+  bury(group: Group, slot: number, letter: DeadLetter): boolean {
+    return this.#shard.deadLetters.bury(this.#topicOf(group), group, slot, letter)
+  }
+
+  dueAt(dueMs: number): void {
+    this.#nextDueMs = Math.min(this.#nextDueMs, dueMs)
   }
 
   lost(group: Group, first: number, last: number, count: number): void {

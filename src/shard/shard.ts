@@ -43,6 +43,7 @@ import { Counters, SHARD_COUNTERS, type ShardCounter } from '../telemetry/counte
 import { ACKS_ROOM, AckWriter } from './acks.js'
 import { Appender } from './appender.js'
 import { Control } from './control.js'
+import { DeadLetters } from './dead-letters.js'
 import { EVENTS_BYTES_MAX, EventWriter, LIVE, NO_ROOM } from './events.js'
 import { Grouping } from './grouping.js'
 import { Journal } from './journal.js'
@@ -92,6 +93,7 @@ export class Shard {
   readonly layout: ShardLayout
   readonly journal: Journal
   readonly grouping: Grouping
+  readonly deadLetters: DeadLetters
   readonly moves: Moves
   nowMs = 0
 
@@ -108,6 +110,8 @@ export class Shard {
   /** Topics that the gateway has yet to hear of again after a predecessor died. */
   readonly #announcements: Topic[] = []
   #isBlocked = false
+  /** True when something is due and no record brings us to it. */
+  #isDue = false
   /** True when nothing more may join this batch. */
   #mustEnd = false
   /** How far the gateway had read when the last batch began. */
@@ -152,6 +156,7 @@ export class Shard {
     this.directory = new TopicDirectory(this.#memory, layout.directory, layout.directorySlots)
     this.patterns = new PatternTable(views, layout)
     this.#control = new Control(this)
+    this.deadLetters = new DeadLetters(this)
     this.grouping = new Grouping(this, this.#acks, this.#memory)
     this.#takeOver()
   }
@@ -167,6 +172,7 @@ export class Shard {
       !this.#in.isEmpty() ||
       this.#dirty.length > 0 ||
       this.grouping.hasWork ||
+      this.#isDue ||
       this.#announcements.length > 0
     )
   }
@@ -189,6 +195,9 @@ export class Shard {
     this.#consumedBefore = this.out.consumed()
     const tailBefore = this.out.tail
     if (!this.#announce()) return this.#publishBatch(0, tailBefore)
+    // While records are answered again nothing may be done that they do not know of.
+    if (this.nextDueMs <= this.nowMs && this.#replayed === 0 && this.hasRoom) this.grouping.tick()
+    this.#isDue = false
     const recordsMax = this.journal.recordsMax
     let ordinal = 0
     while (ordinal < recordsMax) {
@@ -225,10 +234,9 @@ export class Shard {
     return this.grouping.nextDueMs
   }
 
-  /** Does what is due by now; what it leads to leaves with the next batch. */
+  /** Makes the next batch do what is due by now. */
   tick(): void {
-    this.nowMs = this.context.now()
-    this.grouping.tick()
+    if (this.nextDueMs <= this.context.now()) this.#isDue = true
   }
 
   /** Drops what is too old, in every topic. Called now and then, not per message. */
@@ -254,6 +262,12 @@ export class Shard {
       return { reply: Reply.topicNotFound, message }
     }
     return this.create(name, bytes, hash)
+  }
+
+  /** Makes a topic that the broker needs itself, whether clients may make any or not. */
+  createNamed(name: string): Topic | { reply: ReplyCode; message: string } {
+    const bytes = Buffer.from(name)
+    return this.create(name, bytes, hashTopic(bytes, 0, bytes.length))
   }
 
   create(name: string, bytes: Buffer, hash: number): Topic | { reply: ReplyCode; message: string } {

@@ -8,8 +8,8 @@ import { ShardLink } from '../../src/gateway/shard-link.js'
 import {
   Acks,
   type ControlNotice,
-  Deliver,
   type ControlRequest,
+  Deliver,
   Events,
   type Format,
   HttpReply,

@@ -1,0 +1,209 @@
+/**
+ * Messages that a group gave up: real copies in `$dlq.<topic>`, and their way back.
+ * Runs on: the shard. Owns: nothing; the copies are entries of a topic like any other.
+ *
+ * A copy has the payload, id, headers and key of the message, and headers that say what became of it.
+ * Its `ttl_ms` of 0 means «none»; replaying or purging it writes 1 there, which makes it an entry that
+ * has expired: nobody is given it any more, and the log drops it when it comes to its end.
+ */
+import { Packr, Unpackr } from 'msgpackr'
+import type { ReplyCode } from '../errors.js'
+import type { DeadLetter, Group } from '../groups/group.js'
+import { settleInTable } from '../groups/outstanding.js'
+import { ARRAY_OF_7, entryBody } from '../log/entry.js'
+import { newEntryProperties, readProperties } from '../log/entry-properties.js'
+import { FEATURE_TTL } from '../log/slot.js'
+import { NIL } from '../protocol/msgpack.js'
+import { DEAD_LETTERS } from '../routing/topic-name.js'
+import { EntryView } from './json-text.js'
+import { MoveKind } from './move-kinds.js'
+import type { Shard } from './shard.js'
+import { Topic } from './topics.js'
+
+/** Text of an error, and of the list of times, in a header. */
+const HEADER_TEXT_MAX = 1024
+/** A replay request looks at so many entries; the answer says where to go on. */
+export const REPLAY_MAX = 1000
+const UINT32 = 0xce
+
+/** What a replay takes. */
+export interface ReplayWish {
+  /** Seqs in the dead letters; null: all. */
+  readonly seqs: readonly number[] | null
+  readonly group: string | null
+  readonly fromSeq: number
+  /** Messages that came back more often than this stay. */
+  readonly maxRounds: number
+}
+
+export interface Replayed {
+  readonly replayed: number
+  readonly skipped: number
+  /** First seq not looked at; null: nothing is left. */
+  readonly nextSeq: number | null
+}
+
+type Headers = Map<string, string>
+
+export class DeadLetters {
+  readonly #shard: Shard
+  readonly #packr = new Packr({ useRecords: false, variableMapSize: true })
+  readonly #unpackr = new Unpackr({ useRecords: false, mapsAsObjects: false })
+  readonly #view = new EntryView()
+  readonly #properties = newEntryProperties()
+
+  constructor(shard: Shard) {
+    this.#shard = shard
+    const { views, moves } = shard
+    moves.register(MoveKind.deadLetter, ({ source, a, b }) => settleInTable(views, source, a, b))
+    moves.register(MoveKind.replay, ({ source }) => void views.buffer.writeUInt32BE(1, source))
+  }
+
+  /** Copies the entry to the dead letters and takes it out of the group's table, as one step. */
+  bury(topic: Topic, group: Group, slot: number, letter: DeadLetter): boolean {
+    const shard = this.#shard
+    const target = this.#topicFor(topic)
+    if (!(target instanceof Topic)) {
+      const { message } = target
+      shard.context.logger.warn({ topic: topic.name, reason: message }, 'no room for a dead letter')
+      return false
+    }
+    const at = topic.log.offsetOf(letter.seq)
+    this.#view.read(shard.views.buffer, at)
+    const headers = this.#headersOf(at)
+    for (const [name, value] of describe(topic, group, letter)) headers.set(name, value)
+    const from = { source: group.record.offset, a: slot, b: letter.seq }
+    const isMoved = this.#copy(MoveKind.deadLetter, from, target, at, headers, true) > 0
+    if (isMoved) shard.counters.add('deadLettered')
+    return isMoved
+  }
+
+  /** Gives dead letters back to the topic they came from. */
+  replay(topic: Topic, { seqs, group, fromSeq, maxRounds }: ReplayWish): Replayed {
+    const dead = this.#shard.findTopic(DEAD_LETTERS + topic.name)
+    if (dead === undefined) return { replayed: 0, skipped: seqs?.length ?? 0, nextSeq: null }
+    const first = Math.max(fromSeq, dead.log.firstSeq)
+    const last = Math.min(dead.log.lastSeq, first + REPLAY_MAX - 1)
+    const wanted = seqs ?? Array.from({ length: last - first + 1 }, (_, index) => first + index)
+    let replayed = 0
+    let skipped = 0
+    for (const seq of wanted) {
+      const outcome = this.#replayOne(topic, dead, seq, group, maxRounds)
+      if (outcome === undefined) return { replayed, skipped, nextSeq: seq }
+      if (outcome) replayed++
+      else skipped++
+    }
+    const isMore = seqs === null && last < dead.log.lastSeq
+    return { replayed, skipped, nextSeq: isMore ? last + 1 : null }
+  }
+
+  /** True when the entry was replayed or purged. */
+  isGone(dead: Topic, seq: number): boolean {
+    readProperties(this.#shard.views.buffer, dead.log.offsetOf(seq), this.#properties)
+    return this.#properties.ttlMs > 0
+  }
+
+  headersAt(at: number): Headers {
+    this.#view.read(this.#shard.views.buffer, at)
+    return this.#headersOf(at)
+  }
+
+  /** undefined: there is no room now. */
+  #replayOne(
+    topic: Topic,
+    dead: Topic,
+    seq: number,
+    group: string | null,
+    maxRounds: number,
+  ): boolean | undefined {
+    if (seq < dead.log.firstSeq || seq > dead.log.lastSeq || this.isGone(dead, seq)) return false
+    const at = dead.log.offsetOf(seq)
+    const headers = this.headersAt(at)
+    const round = Number(headers.get('dlq-round') ?? 0)
+    if (round >= maxRounds || (group !== null && headers.get('dlq-group') !== group)) return false
+    for (const name of [...headers.keys()]) if (name.startsWith('dlq-')) headers.delete(name)
+    headers.set('dlq-round', String(round + 1))
+    const from = { source: this.#ttlOffset(at), a: 0, b: 0 }
+    if (this.#copy(MoveKind.replay, from, topic, at, headers, false) < 0) return undefined
+    this.#shard.noteFeatures(dead, FEATURE_TTL)
+    return true
+  }
+
+  /** A copy of the entry at `at` with other headers; a dead letter has a ttl_ms that can be written over. */
+  #copy(
+    kind: number,
+    from: { source: number; a: number; b: number },
+    target: Topic,
+    at: number,
+    headers: Headers,
+    isDeadLetter: boolean,
+  ): number {
+    const { bytes, buffer } = this.#shard.views
+    const body = entryBody(buffer, at)
+    const bodyEnd = this.#view.headersStart
+    const headersBytes = headers.size === 0 ? Buffer.of(NIL) : this.#packr.pack(headers)
+    const properties = this.#propertiesFor(at, isDeadLetter)
+    const length = bodyEnd - body + headersBytes.length + properties.length
+    // prepare() may move the log that the entry stands in, when it is the target's own: copy first.
+    const copy = Buffer.concat([Buffer.from(bytes.slice(body, bodyEnd)), headersBytes, properties])
+    return this.#shard.moves.append(kind, from, target, length, (entry, to) => {
+      if (properties.length > 0) buffer[entry] = ARRAY_OF_7
+      bytes.set(copy, to)
+      return to + length
+    })
+  }
+
+  /** Key, priority and correlation of the message; its ttl_ms and delay are over. */
+  #propertiesFor(at: number, isDeadLetter: boolean): Buffer {
+    const { buffer } = this.#shard.views
+    const kept: Buffer[] = []
+    if (readProperties(buffer, at, this.#properties)) {
+      const { mapStart, mapEnd } = this.#properties
+      const map: Map<string, unknown> = this.#unpackr.unpack(
+        Buffer.from(buffer.subarray(mapStart, mapEnd)),
+      )
+      for (const name of ['key', 'priority', 'reply_to', 'correlation_id']) {
+        if (map.has(name)) kept.push(this.#packr.pack(name), this.#packr.pack(map.get(name)))
+      }
+    }
+    // First in the map, and of fixed width: #ttlOffset() finds it there.
+    if (isDeadLetter) kept.unshift(this.#packr.pack('ttl_ms'), Buffer.of(UINT32, 0, 0, 0, 0))
+    if (kept.length === 0) return Buffer.alloc(0)
+    return Buffer.concat([Buffer.of(0x80 | (kept.length / 2)), ...kept])
+  }
+
+  /** Where the value of a dead letter's ttl_ms stands, behind its mark. */
+  #ttlOffset(at: number): number {
+    readProperties(this.#shard.views.buffer, at, this.#properties)
+    return this.#properties.mapStart + 1 + 1 + 'ttl_ms'.length + 1
+  }
+
+  #headersOf(_at: number): Headers {
+    const { headersStart, headersEnd } = this.#view
+    if (headersStart === headersEnd) return new Map()
+    const bytes = this.#shard.views.buffer.subarray(headersStart, headersEnd)
+    return this.#unpackr.unpack(Buffer.from(bytes))
+  }
+
+  #topicFor(topic: Topic): Topic | { reply: ReplyCode; message: string } {
+    const name = DEAD_LETTERS + topic.name
+    return this.#shard.findTopic(name) ?? this.#shard.createNamed(name)
+  }
+}
+
+function describe(topic: Topic, group: Group, letter: DeadLetter): [string, string][] {
+  const { failures } = letter
+  const last = failures.at(-1)
+  const times = failures.map(({ atMs }) => new Date(atMs).toISOString())
+  return [
+    ['dlq-topic', topic.name],
+    ['dlq-epoch', topic.epoch],
+    ['dlq-seq', String(letter.seq)],
+    ['dlq-group', group.record.name],
+    ['dlq-reason', letter.reason],
+    ['dlq-attempts', String(letter.attempts)],
+    ['dlq-times', times.join(',').slice(-HEADER_TEXT_MAX)],
+    ['dlq-error', (last?.error ?? '').slice(0, HEADER_TEXT_MAX)],
+    ['dlq-member', last?.member ?? ''],
+  ]
+}
