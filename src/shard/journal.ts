@@ -40,12 +40,12 @@ const PUBLISH_ANSWERED = 14
 const INTENT_KIND = 20
 const INTENT_SOURCE = 21
 const INTENT_SLOT = 22
+/** The newest batch with deliveries to groups that was made visible, and the one that is about to be; wraps. */
+const DELIVERED_BATCH = 15
+const PUBLISH_DELIVERED_BATCH = 23
 /** float64 fields, as steps of 8 bytes from the start of the journal. */
 const REDO_LAST_SEQ = 8
 const REDO_TIME_MS = 9
-/** The newest batch with deliveries to groups that was made visible, and the one that is about to be; wraps. */
-const DELIVERED_BATCH = 10
-const PUBLISH_DELIVERED_BATCH = 11
 const INTENT_SEQ = 12
 const INTENT_A = 13
 const INTENT_B = 14
@@ -209,7 +209,7 @@ export class Journal {
     hasDeliveries: boolean,
   ): void {
     const batch = hasDeliveries ? this.batch : this.deliveredBatch
-    this.#floats[this.#f + PUBLISH_DELIVERED_BATCH] = batch
+    this.#ints[this.#i + PUBLISH_DELIVERED_BATCH] = batch
     const answered = this.#answered + records
     const applied = this.#ints[this.#i + APPLIED] as number
     this.#ints[this.#i + PUBLISH_ANSWERED] = answered < applied ? answered : 0
@@ -224,8 +224,8 @@ export class Journal {
     if (answered === 0) Atomics.store(this.#ints, this.#i + APPLIED, 0)
     this.#ints[this.#i + ANSWERED] = answered
     this.#ints[this.#i + AT_WORK] = 0
-    const delivered = this.#floats[this.#f + PUBLISH_DELIVERED_BATCH] as number
-    this.#floats[this.#f + DELIVERED_BATCH] = delivered
+    const delivered = this.#ints[this.#i + PUBLISH_DELIVERED_BATCH] as number
+    this.#ints[this.#i + DELIVERED_BATCH] = delivered
     Atomics.store(this.#ints, this.#i + PUBLISHING, 0)
   }
 
@@ -236,7 +236,7 @@ export class Journal {
 
   /** Deliveries stamped with a later batch than this were never sent. */
   get deliveredBatch(): number {
-    return this.#floats[this.#f + DELIVERED_BATCH] as number
+    return this.#ints[this.#i + DELIVERED_BATCH] as number
   }
 
   /** The positions of a batch that was committed but perhaps not stored. */
