@@ -1,5 +1,5 @@
 /**
- * One topic or pattern at the broker: on, off, or on its way from one to the other.
+ * One topic, pattern or membership of a group at the broker: on, off, or on its way from one to the other.
  * Runs on: Node and browsers. Owns: the request under way, and the timer of its answer.
  *
  *          SUBSCRIBE            ack
@@ -133,7 +133,8 @@ export class Attachment {
 
   onInfo(info: WireInfo): void {
     const receiver = this.#receiver
-    const isGone = info.code === 'TOPIC_DELETED' && info.details['subscription'] === undefined
+    const isTopicGone = info.code === 'TOPIC_DELETED' && info.details['subscription'] === undefined
+    const isGone = isTopicGone || info.code === 'GROUP_DELETED'
     if (isGone && this.#state === 'on') this.#isOff() // The broker has detached us already.
     receiver?.onInfo(info)
     this.update()

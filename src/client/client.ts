@@ -10,6 +10,8 @@
 import { Attachment } from './attachment.js'
 import { type PublishResult, publishError } from './bundle.js'
 import { Connection } from './connection.js'
+import type { ConsumeHandler, ConsumeOptions } from './consume-options.js'
+import { Consumer } from './consumer.js'
 import {
   ConnectionClosedError,
   ProtocolError,
@@ -21,6 +23,7 @@ import type { Message } from './message.js'
 import { type ClientHooks, type ConnectOptions, type Settings, settingsOf } from './options.js'
 import { type BatchResult, Publisher, type PublishOptions } from './publisher.js'
 import { SafeEmitter, throwLater } from './safe-emitter.js'
+import type { SettleRequest } from './settlements.js'
 import { findWebSocket, type WebSocketClass } from './socket.js'
 import { type SubscribeOptions, Subscription } from './subscription.js'
 import type { AckResult, Wire, WireError, WireInfo, WireSink } from './wire.js'
@@ -39,6 +42,12 @@ export interface ClientEvents {
   error: (error: Error) => void
   /** publishNow() returned false, and would succeed again. */
   drain: () => void
+}
+
+/** Who sent a request and waits for its answer. */
+interface Requester {
+  onAck(result: AckResult): void
+  onError(error: WireError): void
 }
 
 /** Close codes from here on ask the client not to come back. */
@@ -82,11 +91,12 @@ export class Client extends SafeEmitter<ClientEvents> {
   readonly #connection: Connection
   readonly #publisher: Publisher
   readonly #sink: WireSink
-  /** By topic or pattern; the broker takes one subscription to each per connection. */
+  /** By topic or pattern, or by topic and group; the broker takes one of each per connection. */
   readonly #attachments = new Map<string, Attachment>()
-  /** Subscribes and unsubscribes that wait for their answer, by request id. */
-  readonly #requests = new Map<number, Attachment>()
+  /** Subscribes, unsubscribes and settlements that wait for their answer, by request id. */
+  readonly #requests = new Map<number, Requester>()
   readonly #subscriptions = new Set<Subscription<never>>()
+  readonly #consumers = new Set<Consumer<never>>()
   #lastRequestId = 0
   #state: ClientState = 'connecting'
   #lastFailure = ''
@@ -130,7 +140,9 @@ export class Client extends SafeEmitter<ClientEvents> {
     this.#sink = {
       onAck: (requestId, result) => this.#onAck(requestId, result),
       onMessage: (message) => {
-        this.#attachments.get(message.pattern ?? message.topic)?.onMessage(message)
+        const { delivery, topic, pattern = topic } = message
+        const key = delivery === undefined ? pattern : membershipKey(topic, delivery.group)
+        this.#attachments.get(key)?.onMessage(message)
       },
       onError: (requestId, error) => this.#onError(requestId, error),
       onPong: () => {},
@@ -229,7 +241,7 @@ export class Client extends SafeEmitter<ClientEvents> {
     }
     const handler = typeof handlerOrOptions === 'function' ? handlerOrOptions : undefined
     const chosen = typeof handlerOrOptions === 'object' ? handlerOrOptions : options
-    attachment ??= this.#newAttachment(text)
+    attachment ??= this.#newAttachment(text, text, undefined)
     const attached = attachment
     const host = {
       codec: this.#settings.codec,
@@ -253,8 +265,57 @@ export class Client extends SafeEmitter<ClientEvents> {
   }
 
   /**
+   * Becomes a member of a consumer group: every message of the topic goes to one member of the group,
+   * and comes again until somebody has acked it, or it was tried too often. The group is made if it is
+   * not there. The type parameter is what you expect payloads to be: nothing checks it.
+   * @throws SubscribeError this client is a member of that group already
+   * @throws ConnectionClosedError the client is draining or closed
+   * @throws RangeError an option that cannot be
+   * @example
+   * client.consume<Order>('orders', 'billing', ({ payload }) => bill(payload), { concurrency: 4 })
+   */
+  consume<Payload = unknown>(
+    topic: string,
+    group: string,
+    handler: ConsumeHandler<Payload>,
+    options: ConsumeOptions = {},
+  ): Consumer<Payload> {
+    if (this.#state === 'closed' || this.#state === 'draining') throw this.#closedError()
+    const key = membershipKey(topic, group)
+    let attachment = this.#attachments.get(key)
+    if (attachment?.subscriber !== undefined) {
+      const text = `this client is a member of group ${group} of ${topic} already`
+      throw new SubscribeError('BAD_REQUEST', false, text)
+    }
+    const host = {
+      codec: this.#settings.codec,
+      sendSettle: (request: SettleRequest) => {
+        const { op, ranges, details } = request
+        const requestId = this.#nextRequestId()
+        this.#requests.set(requestId, request)
+        this.#connection.send(this.#wire.settle(op, requestId, topic, group, ranges, details))
+      },
+      sendFlow: (op: 'pause' | 'resume') =>
+        this.#connection.send(this.#wire.flow(op, topic, group)),
+      onConsume: (message: Message) => {
+        if (this.#hooks.onConsume !== undefined) this.#callHook(this.#hooks.onConsume, message)
+      },
+      onError: (error: Error) => this.#tell(error),
+      onEnded: () => {
+        this.#consumers.delete(consumer as Consumer<never>)
+        this.#attachments.get(key)?.setSubscriber(undefined)
+      },
+    }
+    const consumer: Consumer<Payload> = new Consumer(host, topic, group, handler, options)
+    attachment ??= this.#newAttachment(key, topic, group)
+    this.#consumers.add(consumer as Consumer<never>)
+    attachment.setSubscriber(consumer)
+    return consumer
+  }
+
+  /**
    * Ends it gracefully: takes nothing more from the broker, lets handlers handle and iterators take
-   * what was received, waits until every publish is confirmed or sent, then closes. Handlers may
+   * what was received (consumers of groups give back what no handler has begun), waits until every publish is confirmed or sent, then closes. Handlers may
    * still publish. Resolves when the connection is gone, not much later than `timeoutMs`.
    * @example
    * process.once('SIGTERM', () => client.drain(5000))
@@ -284,10 +345,15 @@ export class Client extends SafeEmitter<ClientEvents> {
       if (subscription.isPaused) subscription.unsubscribe()
       else subscription.finish()
     }
+    const stops = [...this.#consumers].map((consumer) => consumer.stop(timeoutMs))
+    let isLeaving = stops.length > 0
+    void Promise.all(stops).then(() => {
+      isLeaving = false
+    })
     const isBusy = () => {
       const { unconfirmed, pendingBytes } = this.#publisher
       const isOwed = unconfirmed > 0 || pendingBytes > 0 || this.#connection.bufferedBytes > 0
-      return isOwed || subscriptions.some(({ isIdle }) => !isIdle)
+      return isOwed || isLeaving || subscriptions.some(({ isIdle }) => !isIdle)
     }
     while (isBusy() && this.#state === 'draining' && performance.now() < deadline) {
       await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS))
@@ -335,18 +401,18 @@ export class Client extends SafeEmitter<ClientEvents> {
 
   #onAck(requestId: number, result: AckResult): void {
     if (this.#publisher.onAck(requestId, result)) return
-    const attachment = this.#requests.get(requestId)
+    const requester = this.#requests.get(requestId)
     this.#requests.delete(requestId)
-    attachment?.onAck(result)
+    requester?.onAck(result)
   }
 
   #onError(requestId: number | undefined, error: WireError): void {
     const { code, message, retryable } = error
     if (requestId !== undefined) {
       if (this.#publisher.onError(requestId, error)) return
-      const attachment = this.#requests.get(requestId)
+      const requester = this.#requests.get(requestId)
       this.#requests.delete(requestId)
-      attachment?.onError(error)
+      requester?.onError(error)
       return
     }
     // Of a publish that wanted no ack, or about the connection as a whole.
@@ -361,15 +427,17 @@ export class Client extends SafeEmitter<ClientEvents> {
       this.#callHook(this.#hooks.onShutdown, afterMs)
       return
     }
-    const pattern = info.details['subscription'] as string | undefined
-    const text = pattern ?? info.topic
-    if (text !== undefined) this.#attachments.get(text)?.onInfo(info)
+    const { subscription, group } = info.details as { subscription?: string; group?: string }
+    const text = subscription ?? info.topic
+    if (text === undefined) return
+    this.#attachments.get(group === undefined ? text : membershipKey(text, group))?.onInfo(info)
   }
 
   #onLost(code: number, reason: string): void {
     this.#lastFailure = reason
     this.#requests.clear()
     for (const subscription of this.#subscriptions) subscription.onDisconnected()
+    for (const consumer of this.#consumers) consumer.onDisconnected()
     for (const attachment of [...this.#attachments.values()]) attachment.onDisconnected()
     this.#publisher.onDisconnected()
     if (this.#state === 'closed') return // By a listener of one of these.
@@ -387,10 +455,12 @@ export class Client extends SafeEmitter<ClientEvents> {
     this.#state = 'closed'
     clearTimeout(this.#openTimer)
     this.#publisher.flush()
+    for (const consumer of this.#consumers) consumer.sendNow()
     this.#gone = this.#connection.close()
     const reason = error ?? this.#closedError()
     this.#publisher.close(reason)
     for (const subscription of [...this.#subscriptions]) subscription.end(error)
+    for (const consumer of [...this.#consumers]) consumer.end(error)
     for (const attachment of this.#attachments.values()) attachment.stop()
     this.#attachments.clear()
     this.#requests.clear()
@@ -400,7 +470,7 @@ export class Client extends SafeEmitter<ClientEvents> {
     if (error !== undefined) this.#tell(error)
   }
 
-  #newAttachment(text: string): Attachment {
+  #newAttachment(key: string, text: string, group: string | undefined): Attachment {
     const connection = this.#connection
     const request = (attachment: Attachment) => {
       const requestId = this.#nextRequestId()
@@ -414,9 +484,9 @@ export class Client extends SafeEmitter<ClientEvents> {
       sendSubscribe: (attachment: Attachment, options: Readonly<Record<string, unknown>>) =>
         connection.send(this.#wire.subscribe(request(attachment), text, options)),
       sendUnsubscribe: (attachment: Attachment) =>
-        connection.send(this.#wire.unsubscribe(request(attachment), text)),
+        connection.send(this.#wire.unsubscribe(request(attachment), text, group)),
       forget: (attachment: Attachment) => {
-        if (this.#attachments.get(text) === attachment) this.#attachments.delete(text)
+        if (this.#attachments.get(key) === attachment) this.#attachments.delete(key)
       },
       giveUpRequest: (attachment: Attachment) => {
         for (const [id, waiting] of this.#requests) {
@@ -427,7 +497,7 @@ export class Client extends SafeEmitter<ClientEvents> {
       onError: (error: Error) => this.#tell(error),
     }
     const attachment = new Attachment(host, text, this.#settings.subscribeTimeoutMs)
-    this.#attachments.set(text, attachment)
+    this.#attachments.set(key, attachment)
     return attachment
   }
 
@@ -467,4 +537,9 @@ export class Client extends SafeEmitter<ClientEvents> {
   #closedError(): ConnectionClosedError {
     return new ConnectionClosedError(`the client is ${this.#state}`, false)
   }
+}
+
+/** Topics and patterns have no white space, so these keys are no others'. */
+function membershipKey(topic: string, group: string): string {
+  return `${topic} ${group}`
 }

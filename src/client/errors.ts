@@ -113,3 +113,36 @@ export class ProtocolError extends RingcastError {
     super('PROTOCOL_ERROR', false, message, options)
   }
 }
+
+/**
+ * `NON_RETRYABLE`: thrown by a handler of a consumer group whose message can never succeed: it goes to
+ * the dead letters at once, with this text as the reason.
+ * @example
+ * if (!isOrder(message.payload)) throw new NonRetryableError('no order')
+ */
+export class NonRetryableError extends RingcastError {
+  /** The name of the class. */
+  override readonly name = 'NonRetryableError'
+
+  constructor(message: string, options?: ErrorOptions) {
+    super('NON_RETRYABLE', false, message, options)
+  }
+}
+
+/**
+ * `RETRY_LATER`: thrown by a handler of a consumer group that knows when its message may succeed: it
+ * comes again after so long, whatever the group's backoff says.
+ * @example
+ * if (response.status === 429) throw new RetryLaterError(30_000, 'too many requests')
+ */
+export class RetryLaterError extends RingcastError {
+  /** The name of the class. */
+  override readonly name = 'RetryLaterError'
+  /** How much later, ms. */
+  readonly delayMs: number
+
+  constructor(delayMs: number, message = 'later', options?: ErrorOptions) {
+    super('RETRY_LATER', true, message, options)
+    this.delayMs = delayMs
+  }
+}

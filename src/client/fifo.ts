@@ -36,6 +36,12 @@ export class Fifo<Item> {
     return item
   }
 
+  forEach(look: (item: Item) => void): void {
+    for (let index = this.#head; index < this.#items.length; index++) {
+      look(this.#items[index] as Item)
+    }
+  }
+
   /** Takes everything out. */
   takeAll(): Item[] {
     const items = this.#items.slice(this.#head) as Item[]

@@ -3,7 +3,13 @@
  * Runs on: Node and browsers. Owns: nothing.
  */
 import { ProtocolError } from './errors.js'
-import type { OutgoingBatch, OutgoingMessage, Wire, WireSink } from './wire.js'
+import {
+  type OutgoingBatch,
+  type OutgoingMessage,
+  seqsOf,
+  type Wire,
+  type WireSink,
+} from './wire.js'
 
 const decoder = new TextDecoder()
 
@@ -19,8 +25,18 @@ export function jsonWire(): Wire {
         batch: true,
         ...options,
       }),
-    unsubscribe: (requestId, topic) =>
-      JSON.stringify({ type: 'unsubscribe', request_id: String(requestId), topic }),
+    unsubscribe: (requestId, topic, group) =>
+      JSON.stringify({ type: 'unsubscribe', request_id: String(requestId), topic, group }),
+    settle: (type, requestId, topic, group, ranges, details) =>
+      JSON.stringify({
+        type,
+        request_id: String(requestId),
+        topic,
+        group,
+        seqs: seqsOf(ranges),
+        ...details,
+      }),
+    flow: (type, topic, group) => JSON.stringify({ type, topic, group }),
     ping: () => '{"type":"ping"}',
     receive,
   }
@@ -90,6 +106,10 @@ interface JsonEvent {
   }
   readonly seq: number
   readonly ts: string
+  /** For a member of a group. */
+  readonly group?: string
+  readonly attempt?: number
+  readonly deadline?: string
 }
 
 function receive(data: Uint8Array | string, sink: WireSink): void {
@@ -134,6 +154,7 @@ function receive(data: Uint8Array | string, sink: WireSink): void {
 function receiveEvent(event: JsonEvent, pattern: string | undefined, sink: WireSink): void {
   const { message, topic, seq, ts } = event
   const isBytes = message.encoding === 'base64'
+  const { group, attempt = 1, deadline = '' } = event
   sink.onMessage({
     topic,
     pattern,
@@ -144,6 +165,9 @@ function receiveEvent(event: JsonEvent, pattern: string | undefined, sink: WireS
     id: message.id,
     headers: message.headers,
     properties: message,
+    ...(group === undefined
+      ? {}
+      : { delivery: { group, attempt, deadlineMs: Date.parse(deadline) } }),
   })
 }
 

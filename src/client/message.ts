@@ -11,6 +11,15 @@ const NO_HEADERS: Readonly<Record<string, string>> = Object.freeze({})
 /** How urgent a message is to a group of consumers with a backlog. */
 export type Priority = 'high' | 'normal' | 'low'
 
+/** What messages for a member of a group have in common that came in one frame. */
+export interface Delivery {
+  readonly group: string
+  /** 1 for the first time that anybody of the group got them. */
+  readonly attempt: number
+  /** Until when they must be settled, by the broker's clock, ms since 1970. */
+  readonly deadlineMs: number
+}
+
 /** Parts of a message as they came over the wire. */
 export interface RawMessage {
   readonly topic: string
@@ -27,6 +36,8 @@ export interface RawMessage {
   readonly headers: Uint8Array | Readonly<Record<string, string>> | undefined
   /** A MessagePack map, or an object that has them among other fields. */
   readonly properties: Uint8Array | Readonly<Record<string, unknown>> | undefined
+  /** Of a message that came to a member of a group. */
+  readonly delivery?: Delivery
 }
 
 /**

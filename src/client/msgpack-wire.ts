@@ -7,8 +7,16 @@
 import { Packr, Unpackr } from 'msgpackr'
 import { readArray, readBin, readStr, type Span, skipValue } from '../protocol/msgpack.js'
 import { ProtocolError } from './errors.js'
-import type { RawMessage } from './message.js'
-import type { AckResult, Frame, OutgoingBatch, OutgoingMessage, Wire, WireSink } from './wire.js'
+import type { Delivery, RawMessage } from './message.js'
+import {
+  type AckResult,
+  type Frame,
+  type OutgoingBatch,
+  type OutgoingMessage,
+  seqsOf,
+  type Wire,
+  type WireSink,
+} from './wire.js'
 
 const NIL = 0xc0
 const UINT32 = 0xce
@@ -17,11 +25,15 @@ const PUBLISH = 1
 const SUBSCRIBE = 2
 const UNSUBSCRIBE = 3
 const PING = 4
+const SETTLE = { ack: 5, nack: 6, term: 7, working: 8 } as const
+const PAUSE = 9
+const RESUME = 10
 const ACK = 33
 const EVENTS = 34
 const ERROR = 35
 const PONG = 36
 const INFO = 37
+const DELIVER = 38
 
 /** Array of 4, op, request id as uint32, and the array of messages with a 32-bit count. */
 const HEAD_BYTES_MAX = 2 + 5 + 5
@@ -36,7 +48,13 @@ export function msgpackWire(): Wire {
     subprotocol: 'ringcast.v1.msgpack',
     newBatch: (topic) => new MsgpackBatch(packr.pack(topic).slice()),
     subscribe: (requestId, text, options) => packed([SUBSCRIBE, requestId, text, options]),
-    unsubscribe: (requestId, text) => packed([UNSUBSCRIBE, requestId, text]),
+    unsubscribe: (requestId, text, group) =>
+      packed([UNSUBSCRIBE, requestId, text, ...(group === undefined ? [] : [{ group }])]),
+    settle: (op, requestId, topic, group, ranges, details) => {
+      const more = details === undefined ? [] : [details]
+      return packed([SETTLE[op], requestId, topic, group, seqsOf(ranges), ...more])
+    },
+    flow: (op, topic, group) => packed([op === 'pause' ? PAUSE : RESUME, null, topic, group]),
     ping: () => packed([PING, null]),
     receive,
   }
@@ -175,6 +193,11 @@ function receive(data: Uint8Array | string, sink: WireSink): void {
       at = skipValues(data, receiveEvents(data, span.start + 1, sink), more)
       continue
     }
+    if (op === DELIVER && span.length >= 6) {
+      const more = span.length - 6
+      at = skipValues(data, receiveDelivery(data, span.start + 1, sink), more)
+      continue
+    }
     const end = skipValue(data, at, data.length)
     if (end < 0) throw notAFrame()
     receiveOther(op, unpackr.unpack(data.subarray(at, end)), sink)
@@ -213,9 +236,38 @@ function receiveEvents(data: Uint8Array, at: number, sink: WireSink): number {
     pattern = text(data, span)
     next = span.start + span.length
   }
-  if (!readArray(data, next, end, span)) throw notAFrame()
+  return receiveEntries(data, next, sink, topic, pattern, undefined)
+}
+
+/** `[38, topic, group, attempt, deadline, [entry, …]]`, from the topic on; returns the offset behind it. */
+function receiveDelivery(data: Uint8Array, at: number, sink: WireSink): number {
+  const end = data.length
+  if (!readStr(data, at, end, span)) throw notAFrame()
+  const topic = text(data, span)
+  if (!readStr(data, span.start + span.length, end, span)) throw notAFrame()
+  const group = groupText(data, span)
+  const attemptAt = span.start + span.length
+  const deadlineAt = skipValue(data, attemptAt, end)
+  const next = deadlineAt < 0 ? -1 : skipValue(data, deadlineAt, end)
+  if (next < 0) throw notAFrame()
+  const attempt = unpackr.unpack(data.subarray(attemptAt, deadlineAt)) as number
+  const deadlineMs = unpackr.unpack(data.subarray(deadlineAt, next)) as number
+  const delivery: Delivery = { group, attempt, deadlineMs }
+  return receiveEntries(data, next, sink, topic, undefined, delivery)
+}
+
+function receiveEntries(
+  data: Uint8Array,
+  at: number,
+  sink: WireSink,
+  topic: string,
+  pattern: string | undefined,
+  delivery: Delivery | undefined,
+): number {
+  const end = data.length
+  if (!readArray(data, at, end, span)) throw notAFrame()
   const count = span.length
-  next = span.start
+  let next = span.start
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
   for (let index = 0; index < count; index++) {
     if (!readArray(data, next, end, span) || span.length < 4) throw notAFrame()
@@ -263,6 +315,7 @@ function receiveEvents(data: Uint8Array, at: number, sink: WireSink): number {
       id,
       headers,
       properties,
+      ...(delivery === undefined ? {} : { delivery }),
     }
     sink.onMessage(message)
   }
@@ -292,19 +345,23 @@ function numberBytes(data: Uint8Array, at: number): number {
   return data[at] === UINT32 ? 5 : 9
 }
 
-let lastText = ''
-let lastBytes: Uint8Array = new Uint8Array(0)
+/** Topics and groups repeat, so the last one is kept. */
+const text = rememberingText()
+const groupText = rememberingText()
 
-/** A string of the frame. Topics repeat, so the last one is kept. */
-function text(data: Uint8Array, { start, length }: Span): string {
-  if (length === lastBytes.length) {
-    let index = 0
-    while (index < length && data[start + index] === lastBytes[index]) index++
-    if (index === length) return lastText
+function rememberingText(): (data: Uint8Array, span: Span) => string {
+  let lastText = ''
+  let lastBytes: Uint8Array = new Uint8Array(0)
+  return (data, { start, length }) => {
+    if (length === lastBytes.length) {
+      let index = 0
+      while (index < length && data[start + index] === lastBytes[index]) index++
+      if (index === length) return lastText
+    }
+    lastBytes = data.slice(start, start + length)
+    lastText = decoder.decode(lastBytes)
+    return lastText
   }
-  lastBytes = data.slice(start, start + length)
-  lastText = decoder.decode(lastBytes)
-  return lastText
 }
 
 function notAFrame(): ProtocolError {

@@ -7,6 +7,8 @@
  */
 import type { PublishResult } from './bundle.js'
 import { type Client, connect } from './client.js'
+import type { ConsumeHandler, ConsumeOptions } from './consume-options.js'
+import type { Consumer } from './consumer.js'
 import type { MessageHandler } from './handler.js'
 import type { ConnectOptions } from './options.js'
 import type { BatchResult, PublishOptions } from './publisher.js'
@@ -89,6 +91,16 @@ export class ClientPool {
     const client = this.clientFor(text)
     if (typeof handlerOrOptions !== 'function') return client.subscribe(text, handlerOrOptions)
     return client.subscribe(text, handlerOrOptions, options)
+  }
+
+  /** As Client.consume(), over the topic's connection. */
+  consume<Payload = unknown>(
+    topic: string,
+    group: string,
+    handler: ConsumeHandler<Payload>,
+    options?: ConsumeOptions,
+  ): Consumer<Payload> {
+    return this.clientFor(topic).consume(topic, group, handler, options)
   }
 
   /** The connection that this topic or pattern always uses. */

@@ -12,13 +12,24 @@
 export type { PublishResult } from './bundle.js'
 export { Client, type ClientEvents, type ClientState, connect } from './client.js'
 export type { PayloadCodec } from './codecs.js'
+export type {
+  ConsumeContext,
+  ConsumeHandler,
+  ConsumeOptions,
+  GroupBackoff,
+  GroupOptions,
+} from './consume-options.js'
+export { ConsumedMessage } from './consumed-message.js'
+export { Consumer, type ConsumerEvents, type Joined } from './consumer.js'
 export {
   ConnectionClosedError,
   HandlerError,
   InvalidPayloadError,
+  NonRetryableError,
   OverloadedError,
   ProtocolError,
   PublishError,
+  RetryLaterError,
   RingcastError,
   SubscribeError,
   TimeoutError,

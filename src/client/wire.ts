@@ -22,7 +22,16 @@ export interface AckResult {
   readonly recovered?: boolean
   /** Of a subscribe: what comes next in each topic that there is. */
   readonly cursors?: Readonly<Record<string, Cursor>>
+  /** Of a join: everything up to here is settled. */
+  readonly ack_floor?: number
+  /** Of a join: there was no such group before. */
+  readonly created?: boolean
+  /** Of a join: what the group does, by the names of the wire. */
+  readonly options?: Readonly<Record<string, unknown>>
 }
+
+/** How a member settles a message, or keeps it for longer. */
+export type SettleOp = 'ack' | 'nack' | 'term' | 'working'
 
 export interface Cursor {
   readonly epoch: string
@@ -68,10 +77,32 @@ export interface Wire {
   readonly subprotocol: string
   newBatch(topic: string): OutgoingBatch
   subscribe(requestId: number, text: string, options: Readonly<Record<string, unknown>>): Frame
-  unsubscribe(requestId: number, text: string): Frame
+  /** With a group: leaves it. */
+  unsubscribe(requestId: number, text: string, group?: string): Frame
+  /** `ranges` are first, last, first, last … */
+  settle(
+    op: SettleOp,
+    requestId: number,
+    topic: string,
+    group: string,
+    ranges: readonly number[],
+    details: Readonly<Record<string, unknown>> | undefined,
+  ): Frame
+  /** The broker gives this member nothing more, or goes on. No answer is wanted. */
+  flow(op: 'pause' | 'resume', topic: string, group: string): Frame
   ping(): Frame
   /** Takes a frame apart. Throws ProtocolError when it is none. */
   receive(data: Uint8Array | string, sink: WireSink): void
 }
 
 export type Frame = Uint8Array | string
+
+/** Ranges as the broker takes them: a range of one is its seq. */
+export function seqsOf(ranges: readonly number[]): (number | readonly [number, number])[] {
+  const seqs: (number | readonly [number, number])[] = []
+  for (let at = 0; at < ranges.length; at += 2) {
+    const [first, last] = [ranges[at] as number, ranges[at + 1] as number]
+    seqs.push(first === last ? first : [first, last])
+  }
+  return seqs
+}
