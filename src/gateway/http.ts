@@ -8,7 +8,9 @@ import { Refusal, Reply, replyById } from '../errors.js'
 import { jsonMessages, parseJsonFrame } from '../protocol/json-frames.js'
 import { type ControlRequest, PUBLISH_HTTP, type TopicSummary } from '../ring/record.js'
 import type { Gateway } from './gateway.js'
+import { deadLetterAction } from './http-dead-letters.js'
 import { groupAction } from './http-groups.js'
+import { wholeNumber } from './query.js'
 import type { ShardLink } from './shard-link.js'
 import type { TopicRef } from './topic-names.js'
 
@@ -99,6 +101,9 @@ export class HttpDoor {
     const topic = this.#gateway.names.byName(target.topic)
     if (target.rest[0] === 'groups') {
       return this.#groups(topic, target.rest.slice(1), request, respond)
+    }
+    if (target.rest[0] === 'dead-letters') {
+      return this.#deadLetters(topic, target.rest.slice(1), request, respond)
     }
     if (target.rest[0] === 'messages') {
       if (method === 'GET') return this.#history(topic.name, request.query, respond)
@@ -241,6 +246,20 @@ export class HttpDoor {
     this.#ask(topic.shard, { op: 'group', topic: topic.name, action: wanted }, respond)
   }
 
+  #deadLetters(
+    topic: TopicRef,
+    rest: readonly string[],
+    request: HttpRequestData,
+    respond: Respond,
+  ): void {
+    const { method, query, body } = request
+    const wanted = deadLetterAction(method, rest, query, () => parseBody(body))
+    if (wanted === undefined) return respond(unknownPath(request.path))
+    if ('allow' in wanted) return respond(notAllowed(wanted.allow))
+    if (method !== 'GET') this.#refuseWhileDraining()
+    this.#ask(topic.shard, { op: 'deadLetters', topic: topic.name, action: wanted }, respond)
+  }
+
   /** Asks every shard for all its topics, page by page. */
   #allTopics(done: (topics: readonly (TopicSummary & { subscribers: number })[]) => void): void {
     const { links, fanOut } = this.#gateway
@@ -303,7 +322,8 @@ function targetOf(path: string): Target | undefined {
   const [, root, name, ...rest] = path.split('/')
   if (root !== 'topics' || name === undefined || name === '') return undefined
   const isMessages = rest[0] === 'messages' && rest.length === 1
-  if (rest.length > 0 && !isMessages && rest[0] !== 'groups') return undefined
+  const isNested = rest[0] === 'groups' || rest[0] === 'dead-letters'
+  if (rest.length > 0 && !isMessages && !isNested) return undefined
   try {
     return { topic: decodeURIComponent(name), rest: rest.map(decodeURIComponent) }
   } catch {
@@ -315,16 +335,6 @@ function targetOf(path: string): Target | undefined {
 function parseBody(body: Buffer): Readonly<Record<string, unknown>> {
   if (!isUtf8(body)) throw new Refusal(Reply.badRequest, 'the body must be UTF-8')
   return parseJsonFrame(body)
-}
-
-function wholeNumber(query: URLSearchParams, name: string, min: number): number | null {
-  const text = query.get(name)
-  if (text === null) return null
-  const value = Number(text)
-  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value) || value < min) {
-    throw new Refusal(Reply.badRequest, `${name} must be a whole number of at least ${min}`)
-  }
-  return value
 }
 
 export function refusal(error: Refusal): HttpAnswer {

@@ -246,6 +246,11 @@ export class TopicLog {
     if (keepFrom > this.#firstSeq) this.#evictTo(keepFrom)
   }
 
+  /** Drops everything up to this seq. */
+  dropUpTo(seq: number): void {
+    if (seq >= this.#firstSeq) this.#evictTo(Math.min(seq, this.#lastSeq) + 1)
+  }
+
   /** Gives the blocks back. The log is not used after this. */
   free(): void {
     this.#memory.blocks.free(this.#data, this.#dataBytes)

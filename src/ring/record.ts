@@ -213,6 +213,32 @@ export type ControlRequest =
       readonly topic: string
       readonly action: GroupAction
     }
+  | {
+      readonly op: 'deadLetters'
+      readonly token: number
+      readonly topic: string
+      readonly action: DeadLetterAction
+    }
+
+/** What the HTTP door asks of the dead letters of a topic. */
+export type DeadLetterAction =
+  | {
+      readonly do: 'list'
+      readonly fromSeq: number
+      readonly limit: number
+      readonly group: string | null
+      readonly reason: string | null
+    }
+  | {
+      readonly do: 'replay'
+      /** Seqs in the dead letters; null: all. */
+      readonly seqs: readonly number[] | null
+      readonly fromSeq: number
+      readonly group: string | null
+      /** What came back as often as this stays. */
+      readonly maxRounds: number
+    }
+  | { readonly do: 'purge' }
 
 export type GroupAction =
   | { readonly do: 'list' }

@@ -65,6 +65,8 @@ export class Control {
         return this.#shard.grouping.pauseMember(request)
       case 'group':
         return this.#shard.grouping.admin(request)
+      case 'deadLetters':
+        return this.#shard.deadLetters.admin(request.token, request.topic, request.action)
     }
   }
 

@@ -7,41 +7,30 @@
  * has expired: nobody is given it any more, and the log drops it when it comes to its end.
  */
 import { Packr, Unpackr } from 'msgpackr'
-import type { ReplyCode } from '../errors.js'
+import { Reply, type ReplyCode } from '../errors.js'
 import type { DeadLetter, Group } from '../groups/group.js'
 import { settleInTable } from '../groups/outstanding.js'
 import { ARRAY_OF_7, entryBody } from '../log/entry.js'
 import { newEntryProperties, readProperties } from '../log/entry-properties.js'
 import { FEATURE_TTL } from '../log/slot.js'
 import { NIL } from '../protocol/msgpack.js'
+import type { DeadLetterAction } from '../ring/record.js'
 import { DEAD_LETTERS } from '../routing/topic-name.js'
-import { EntryView } from './json-text.js'
+import { EntryView, historyText } from './json-text.js'
 import { MoveKind } from './move-kinds.js'
 import type { Shard } from './shard.js'
 import { Topic } from './topics.js'
 
 /** Text of an error, and of the list of times, in a header. */
 const HEADER_TEXT_MAX = 1024
-/** A replay request looks at so many entries; the answer says where to go on. */
-export const REPLAY_MAX = 1000
+/** A request looks at so many entries; the answer says where to go on. */
+const SCAN_MAX = 1000
+/** Bytes of one list. */
+const LIST_BYTES_MAX = 512 * 1024
+const NOTHING_LISTED = '"epoch":null,"dead_letters":[],"next_seq":null'
 const UINT32 = 0xce
 
-/** What a replay takes. */
-export interface ReplayWish {
-  /** Seqs in the dead letters; null: all. */
-  readonly seqs: readonly number[] | null
-  readonly group: string | null
-  readonly fromSeq: number
-  /** Messages that came back more often than this stay. */
-  readonly maxRounds: number
-}
-
-export interface Replayed {
-  readonly replayed: number
-  readonly skipped: number
-  /** First seq not looked at; null: nothing is left. */
-  readonly nextSeq: number | null
-}
+type ActionOf<Do extends DeadLetterAction['do']> = Extract<DeadLetterAction, { do: Do }>
 
 type Headers = Map<string, string>
 
@@ -69,8 +58,7 @@ export class DeadLetters {
       return false
     }
     const at = topic.log.offsetOf(letter.seq)
-    this.#view.read(shard.views.buffer, at)
-    const headers = this.#headersOf(at)
+    const headers = this.#headersAt(at)
     for (const [name, value] of describe(topic, group, letter)) headers.set(name, value)
     const from = { source: group.record.offset, a: slot, b: letter.seq }
     const isMoved = this.#copy(MoveKind.deadLetter, from, target, at, headers, true) > 0
@@ -78,13 +66,74 @@ export class DeadLetters {
     return isMoved
   }
 
+  /** What the HTTP door asks. undefined: there is no room for the answer now. */
+  admin(token: number, topicName: string, action: DeadLetterAction): number | undefined {
+    const { notices } = this.#shard
+    const topic = this.#shard.findTopic(topicName)
+    const dead = this.#shard.findTopic(DEAD_LETTERS + topicName)
+    if (topic === undefined && dead === undefined) {
+      const message = `topic ${JSON.stringify(topicName)} does not exist`
+      notices.refuse(token, Reply.topicNotFound, message)
+      return 0
+    }
+    const body = this.#answer(topicName, topic, dead, action)
+    return notices.tryReply(token, 200, body) ? 0 : undefined
+  }
+
+  #answer(
+    name: string,
+    topic: Topic | undefined,
+    dead: Topic | undefined,
+    action: DeadLetterAction,
+  ): string {
+    const head = `{"topic":${JSON.stringify(name)}`
+    switch (action.do) {
+      case 'list':
+        return `${head},${dead === undefined ? NOTHING_LISTED : this.#list(dead, action)}}`
+      case 'purge':
+        return `${head},"status":"purged","purged":${dead === undefined ? 0 : this.#purge(dead)}}`
+      case 'replay': {
+        const isThere = topic !== undefined && dead !== undefined
+        const { replayed, skipped, nextSeq } = isThere
+          ? this.#replay(topic, dead, action)
+          : { replayed: 0, skipped: 0, nextSeq: null }
+        return `${head},"status":"replayed","replayed":${replayed},"skipped":${skipped},"next_seq":${nextSeq}}`
+      }
+    }
+  }
+
+  #list(dead: Topic, { fromSeq, limit, group, reason }: ActionOf<'list'>): string {
+    const { log } = dead
+    const { views, out } = this.#shard
+    const maxBytes = Math.min(LIST_BYTES_MAX, out.maxLength / 2)
+    const found: string[] = []
+    let bytes = 0
+    let seq = Math.max(fromSeq, log.firstSeq)
+    const end = Math.min(log.lastSeq, seq + SCAN_MAX - 1)
+    for (; seq <= end && found.length < limit; seq++) {
+      if (this.#isGone(dead, seq)) continue
+      const headers = this.#headersAt(log.offsetOf(seq))
+      if (group !== null && headers.get('dlq-group') !== group) continue
+      if (reason !== null && headers.get('dlq-reason') !== reason) continue
+      const text = historyText(views.buffer, this.#view, out.maxLength / 2)
+      bytes += Buffer.byteLength(text) + 1
+      if (bytes > maxBytes && found.length > 0) break
+      found.push(text)
+    }
+    const next = seq > log.lastSeq ? null : seq
+    return `"epoch":"${dead.epoch}","dead_letters":[${found.join(',')}],"next_seq":${next}`
+  }
+
   /** Gives dead letters back to the topic they came from. */
-  replay(topic: Topic, { seqs, group, fromSeq, maxRounds }: ReplayWish): Replayed {
-    const dead = this.#shard.findTopic(DEAD_LETTERS + topic.name)
-    if (dead === undefined) return { replayed: 0, skipped: seqs?.length ?? 0, nextSeq: null }
+  #replay(
+    topic: Topic,
+    dead: Topic,
+    { seqs, group, fromSeq, maxRounds }: ActionOf<'replay'>,
+  ): { replayed: number; skipped: number; nextSeq: number | null } {
     const first = Math.max(fromSeq, dead.log.firstSeq)
-    const last = Math.min(dead.log.lastSeq, first + REPLAY_MAX - 1)
-    const wanted = seqs ?? Array.from({ length: last - first + 1 }, (_, index) => first + index)
+    const last = Math.min(dead.log.lastSeq, first + SCAN_MAX - 1)
+    const wanted =
+      seqs ?? Array.from({ length: Math.max(0, last - first + 1) }, (_, index) => first + index)
     let replayed = 0
     let skipped = 0
     for (const seq of wanted) {
@@ -97,15 +146,25 @@ export class DeadLetters {
     return { replayed, skipped, nextSeq: isMore ? last + 1 : null }
   }
 
+  #purge(dead: Topic): number {
+    const { count } = dead.log
+    this.#shard.flushTopicNow(dead)
+    dead.log.dropUpTo(dead.log.lastSeq)
+    return count
+  }
+
   /** True when the entry was replayed or purged. */
-  isGone(dead: Topic, seq: number): boolean {
+  #isGone(dead: Topic, seq: number): boolean {
     readProperties(this.#shard.views.buffer, dead.log.offsetOf(seq), this.#properties)
     return this.#properties.ttlMs > 0
   }
 
-  headersAt(at: number): Headers {
+  #headersAt(at: number): Headers {
     this.#view.read(this.#shard.views.buffer, at)
-    return this.#headersOf(at)
+    const { headersStart, headersEnd } = this.#view
+    if (headersStart === headersEnd) return new Map()
+    const bytes = this.#shard.views.buffer.subarray(headersStart, headersEnd)
+    return this.#unpackr.unpack(Buffer.from(bytes))
   }
 
   /** undefined: there is no room now. */
@@ -116,9 +175,9 @@ export class DeadLetters {
     group: string | null,
     maxRounds: number,
   ): boolean | undefined {
-    if (seq < dead.log.firstSeq || seq > dead.log.lastSeq || this.isGone(dead, seq)) return false
+    if (seq < dead.log.firstSeq || seq > dead.log.lastSeq || this.#isGone(dead, seq)) return false
     const at = dead.log.offsetOf(seq)
-    const headers = this.headersAt(at)
+    const headers = this.#headersAt(at)
     const round = Number(headers.get('dlq-round') ?? 0)
     if (round >= maxRounds || (group !== null && headers.get('dlq-group') !== group)) return false
     for (const name of [...headers.keys()]) if (name.startsWith('dlq-')) headers.delete(name)
@@ -176,13 +235,6 @@ export class DeadLetters {
   #ttlOffset(at: number): number {
     readProperties(this.#shard.views.buffer, at, this.#properties)
     return this.#properties.mapStart + 1 + 1 + 'ttl_ms'.length + 1
-  }
-
-  #headersOf(_at: number): Headers {
-    const { headersStart, headersEnd } = this.#view
-    if (headersStart === headersEnd) return new Map()
-    const bytes = this.#shard.views.buffer.subarray(headersStart, headersEnd)
-    return this.#unpackr.unpack(Buffer.from(bytes))
   }
 
   #topicFor(topic: Topic): Topic | { reply: ReplyCode; message: string } {

@@ -556,7 +556,7 @@ export class Shard {
       topic.attached = topic.wantedFormats()
       if (topic.attached !== 0) this.#announcements.push(topic)
     }
-    this.nowMs = this.context.now()
+    if (groups.length > 0) this.nowMs = this.context.now()
     this.grouping.takeOver(groups)
     setTopicCount(this.#common, this.number, this.topics.size)
   }

@@ -91,13 +91,13 @@ describe('MsgpackFrameReader.read() of a good frame', () => {
   )
 
   test('MsgpackFrameReader.read() reads frames back to back, from anywhere', () => {
-    const frames = [frame(4, 'a'), frame(1, null, 't', [[0, PAYLOAD]]), frame(9), frame(3, 1, 't')]
+    const frames = [frame(4, 'a'), frame(1, null, 't', [[0, PAYLOAD]]), frame(30), frame(3, 1, 't')]
     const bytes = Buffer.concat([Buffer.alloc(5, 0xc1), ...frames])
     const ops: unknown[] = []
     for (let at = 5; at < bytes.length; at = reader.next) {
       ops.push(reader.read(bytes, at, bytes.length) ? reader.op : reader.problem)
     }
-    expect(ops).toEqual([4, 1, 'op 9 is unknown', 3])
+    expect(ops).toEqual([4, 1, 'op 30 is unknown', 3])
   })
 
   test('MsgpackFrameReader.read() forgets the parts of the frame before', () => {
@@ -125,7 +125,16 @@ describe('MsgpackFrameReader.read() names field and rule', () => {
     ['PUBLISH must have 4 elements', frame(1, 'r', 't')],
     ['PUBLISH must have 4 elements', frame(1, 'r', 't', [], 1)],
     ['SUBSCRIBE must have 3 or 4 elements', frame(2, 'r')],
-    ['UNSUBSCRIBE must have 3 elements', frame(3, 'r', 't', null)],
+    ['UNSUBSCRIBE must have 3 or 4 elements', frame(3, 'r')],
+    ['UNSUBSCRIBE must have 3 or 4 elements', frame(3, 'r', 't', null, null)],
+    ['options must be a map or nil', frame(3, 'r', 't', 1)],
+    ['ACK must have 5 elements', frame(5, 'r', 't', 'g')],
+    ['NACK must have 5 or 6 elements', frame(6, 'r', 't', 'g')],
+    ['TERM must have 5 or 6 elements', frame(7, 'r', 't', 'g', 1, null, null)],
+    ['WORKING must have 5 elements', frame(8, 'r', 't', 'g', 1, null)],
+    ['PAUSE must have 4 elements', frame(9, 'r', 't', 'g', 1)],
+    ['RESUME must have 4 elements', frame(10, 'r', 't')],
+    ['group must be a string', frame(5, 'r', 't', 1, 1)],
     ['PING must have 1 or 2 elements', frame(4, 'r', 1)],
     ['request_id must be a string, a number or nil', frame(4, [])],
     ['request_id must be a string, a number or nil', frame(4, Buffer.of(1))],
@@ -226,7 +235,7 @@ describe('MsgpackFrameReader.read() names field and rule', () => {
 
   test.each<[what: string, isMalformed: boolean, bytes: Buffer]>([
     ['a bad field', false, frame(3, 'r', 7)],
-    ['an unknown op', true, frame(9, 'r')],
+    ['an unknown op', true, frame(30, 'r')],
     ['no array', true, packr.pack('x')],
     ['a frame cut short', true, frame(3, 'r', 'topic').subarray(0, -1)],
   ])(
