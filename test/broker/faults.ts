@@ -44,6 +44,25 @@ export const STEPS: readonly (readonly [type: string, method: string])[] = [
   ['Shard', 'runBatch'],
 ]
 
+/** The same for what a consumer group does between its journal entries. */
+export const GROUP_STEPS: readonly (readonly [type: string, method: string])[] = [
+  ['Group', 'settle'],
+  ['Group', 'dispatch'],
+  ['Group', 'tick'],
+  ['Group', 'leave'],
+  ['Outstanding', 'tryAdd'],
+  ['Outstanding', 'deliver'],
+  ['Outstanding', 'settle'],
+  ['Outstanding', 'wait'],
+  ['GroupTable', 'tryAddMember'],
+  ['GroupTable', 'removeMember'],
+  ['DeliveryWriter', 'write'],
+  ['DeadLetters', 'bury'],
+  ['Moves', 'append'],
+  ['Grouping', 'settle'],
+  ['Grouping', 'dispatch'],
+]
+
 /**
  * Sends commands to the threads until the test is over. Resolves when the shard has heard; with true
  * when it was told to throw before and has done it.

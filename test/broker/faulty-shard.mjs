@@ -17,15 +17,22 @@
  */
 import { randomBytes } from 'node:crypto'
 import { BroadcastChannel, threadId } from 'node:worker_threads'
+import { Group } from '../../dist/src/groups/group.js'
+import { GroupTable } from '../../dist/src/groups/group-table.js'
+import { Outstanding } from '../../dist/src/groups/outstanding.js'
 import { TopicDirectory } from '../../dist/src/log/directory.js'
 import { TopicLog } from '../../dist/src/log/topic-log.js'
 import { RingConsumer, RingProducer } from '../../dist/src/ring/spsc-ring.js'
 import { Doorbell } from '../../dist/src/ring/wakeup.js'
 import { AckWriter } from '../../dist/src/shard/acks.js'
 import { Appender } from '../../dist/src/shard/appender.js'
+import { DeadLetters } from '../../dist/src/shard/dead-letters.js'
+import { DeliveryWriter } from '../../dist/src/shard/deliveries.js'
 import { runDutyCycle } from '../../dist/src/shard/duty-cycle.js'
 import { EventWriter } from '../../dist/src/shard/events.js'
+import { Grouping } from '../../dist/src/shard/grouping.js'
 import { Journal } from '../../dist/src/shard/journal.js'
+import { Moves } from '../../dist/src/shard/moves.js'
 import { Notices } from '../../dist/src/shard/notices.js'
 import { PatternTable } from '../../dist/src/shard/patterns.js'
 import { Shard } from '../../dist/src/shard/shard.js'
@@ -42,9 +49,16 @@ const POISON = Buffer.from('POISON')
 const classes = {
   AckWriter,
   Appender,
+  DeadLetters,
+  DeliveryWriter,
   EventWriter,
+  Group,
+  GroupTable,
+  Grouping,
   Journal,
+  Moves,
   Notices,
+  Outstanding,
   PatternTable,
   RingConsumer,
   RingProducer,

@@ -2,8 +2,8 @@
 import { describe, expect, test } from 'vitest'
 import {
   type ConsumedMessage,
-  type Consumer,
   type ConsumeOptions,
+  type Consumer,
   type HandlerError,
   NonRetryableError,
   RetryLaterError,
@@ -71,7 +71,11 @@ describe.each(ENCODINGS)('in %s', (encoding) => {
     })
     await publish(500)
     const { acked, delivered, redelivered } = await untilSettled(broker, 'jobs', 'workers')
-    expect({ acked, delivered, redelivered }).toEqual({ acked: 500, delivered: 500, redelivered: 0 })
+    expect({ acked, delivered, redelivered }).toEqual({
+      acked: 500,
+      delivered: 500,
+      redelivered: 0,
+    })
     expect(seen).toEqual(Array.from({ length: 500 }, (_, index) => index + 1))
   })
 
@@ -110,7 +114,9 @@ describe.each(ENCODINGS)('in %s', (encoding) => {
     const { acked, dead_lettered: dead } = await untilSettled(broker, 'jobs', 'workers')
     expect([acked, dead]).toEqual([1, 2])
     const letters = await deadLetters(broker, 'jobs', 2)
-    const byPayload = letters.sort((one, other) => Number(one['payload']) - Number(other['payload']))
+    const byPayload = letters.sort(
+      (one, other) => Number(one['payload']) - Number(other['payload']),
+    )
     expect(byPayload).toMatchObject([
       { 'dlq-reason': 'term', 'dlq-attempts': '1', 'dlq-error': 'é'.repeat(128) },
       { 'dlq-reason': 'max_deliver', 'dlq-attempts': '2', 'dlq-error': 'always' },
