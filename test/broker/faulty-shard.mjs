@@ -99,10 +99,11 @@ export default async function runShard({ memory, options, logLevel }) {
   poisonCheckOf(memory)
   const logger = createLogger(logLevel, `faulty-shard-${memory.shard}`)
   Atomics.store(own, THREAD_ID >> 2, threadId)
-  const shard = new Shard(memory, options, {
+  let shard // The clock is asked while it is being made, too.
+  shard = new Shard(memory, options, {
     now: () => {
       if (doom > 0) throw new Error(`injected, ${doom--} to go`)
-      runCommand(shard)
+      if (shard !== undefined) runCommand(shard)
       return Date.now()
     },
     newEpoch: () => randomBytes(8).toString('hex'),
