@@ -220,6 +220,14 @@ const subscribers = {
     max: 5000,
     doc: 'Different patterns subscribed at once, in the whole broker; one that is wanted in JSON and in MessagePack counts twice. Beyond: LIMIT_EXCEEDED. 0 turns patterns off.',
   },
+  maxFilters: {
+    env: 'MAX_FILTERS',
+    kind: 'integer',
+    default: 128,
+    min: 0,
+    max: 1000,
+    doc: 'Different filters in use at once, in the whole broker: every message of a topic is looked at once for each that its readers use. Beyond: LIMIT_EXCEEDED. 0 turns filters off.',
+  },
   heartbeatIntervalMs: {
     env: 'HEARTBEAT_INTERVAL_MS',
     kind: 'duration',

@@ -50,6 +50,7 @@ describe('defaults', () => {
       maxSubscriptionsPerConnection: 1000,
       maxSubscribersPerTopic: 10_000,
       maxPatterns: 1000,
+      maxFilters: 128,
       heartbeatIntervalMs: 30_000,
       slowConsumerPolicy: 'drop_oldest',
       subscriberQueueSize: 1000,

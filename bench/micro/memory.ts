@@ -25,7 +25,7 @@ const NOW_MS = Date.UTC(2025, 0, 1)
 
 /** The memory of one shard, small. */
 function shardMemory(): { readonly memory: ShardMemory; readonly views: SharedViews } {
-  const plan = { workers: 1, ringBytes: 4 * MIB, maxTopics: 16, maxPatterns: 16 }
+  const plan = { workers: 1, ringBytes: 4 * MIB, maxTopics: 16, maxPatterns: 16, maxFilters: 16 }
   const [memory] = allocateSharedMemory({ ...plan, logMemoryBytes: 64 * MIB })
   if (memory === undefined) throw new Error('no shard was planned')
   return { memory, views: viewsOf(memory.memory) }

@@ -69,6 +69,8 @@ export const Pull = {
   maxBytes: 3,
   /** Entries behind the newest that may be delivered; 0: all that the log holds. */
   queueSize: 4,
+  /** The filter that entries come through; 0: all of them. */
+  filter: 5,
   /** float64 field. */
   fromSeq: 3,
   headerBytes: 32,
@@ -101,6 +103,8 @@ export const Events = {
   flags: 4,
   frameStart: 5,
   bodyStart: 6,
+  /** The filter that they came through, or 0: then there may be fewer than from first to last seq. */
+  filter: 7,
   /** float64 fields: first and last seq; then the range that is lost before it, or 0 and 0. */
   firstSeq: 4,
   lastSeq: 5,
@@ -120,6 +124,12 @@ export const HttpReply = {
   headerBytes: 8,
 } as const
 
+/** A filter as the gateway numbers it; the text goes along, so that the shard can make it. */
+export interface FilterRef {
+  readonly id: number
+  readonly text: string
+}
+
 /** CONTROL, gateway → shard. `token` is echoed by the answer. */
 export type ControlRequest =
   | {
@@ -128,6 +138,7 @@ export type ControlRequest =
       readonly topic: string
       readonly format: Format
       readonly start: Start
+      readonly filter?: FilterRef
     }
   | {
       readonly op: 'subscribePattern'
@@ -136,10 +147,18 @@ export type ControlRequest =
       readonly pattern: string
       readonly format: Format
       readonly start: Start
+      readonly filter?: FilterRef
     }
   /** Formats that plain subscriptions of this topic still need, bit per format. */
-  | { readonly op: 'interest'; readonly topicId: number; readonly formats: number }
+  | {
+      readonly op: 'interest'
+      readonly topicId: number
+      readonly formats: number
+      readonly filterId?: number
+    }
   | { readonly op: 'dropPattern'; readonly patternId: number }
+  /** Nobody uses the filter any more. */
+  | { readonly op: 'dropFilter'; readonly filterId: number }
   | { readonly op: 'create'; readonly token: number; readonly topic: string }
   | { readonly op: 'delete'; readonly token: number; readonly topic: string }
   | { readonly op: 'info'; readonly token: number; readonly topic: string }
@@ -163,6 +182,8 @@ export type ControlNotice =
       readonly topic: string
       readonly epoch: string
       readonly format: Format
+      /** The filter of these EVENTS; 0 or nothing: there is none. */
+      readonly filterId?: number
       readonly lastSeq: number
       readonly patternIds: readonly number[]
     }

@@ -304,6 +304,7 @@ describe('turns', () => {
       ringBytes: 65_536,
       maxTopics: 1,
       maxPatterns: 1,
+      maxFilters: 1,
       logMemoryBytes: 200_000,
     })
     expect(first?.common).toBe(second?.common)

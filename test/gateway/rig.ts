@@ -31,6 +31,7 @@ const PLAN: MemoryPlan = {
   ringBytes: 256 * KiB,
   maxTopics: 64,
   maxPatterns: 16,
+  maxFilters: 8,
   logMemoryBytes: 1024 * KiB,
 }
 
@@ -44,6 +45,7 @@ const GATEWAY_OPTIONS: GatewayOptions = {
   maxSubscriptionsPerConnection: 1000,
   maxSubscribersPerTopic: 1000,
   maxPatterns: PLAN.maxPatterns,
+  maxFilters: PLAN.maxFilters,
   slowConsumerPolicy: 'drop_oldest',
   maxPayloadBytes: 64 * KiB,
   maxBatchMessages: 4096,
@@ -104,6 +106,7 @@ export class Rig {
       ...GATEWAY_OPTIONS,
       maxTopics: plan.maxTopics,
       maxPatterns: plan.maxPatterns,
+      maxFilters: plan.maxFilters,
       ...options.gateway,
     }
     const bell = new SilentBell(new Int32Array(common), GATEWAY_BELL)

@@ -31,6 +31,7 @@ const PLAN: MemoryPlan = {
   ringBytes: 128 * KiB,
   maxTopics: 8,
   maxPatterns: 4,
+  maxFilters: 8,
   logMemoryBytes: 128 * KiB,
 }
 const ROOMY: Retention = { count: 1024, bytes: 32 * KiB, ageMs: 0 }

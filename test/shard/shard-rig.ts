@@ -39,6 +39,7 @@ const PLAN: MemoryPlan = {
   ringBytes: 256 * KiB,
   maxTopics: 256,
   maxPatterns: 4,
+  maxFilters: 8,
   logMemoryBytes: 4096 * KiB,
 }
 const OPTIONS: ShardOptions = {
