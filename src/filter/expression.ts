@@ -32,6 +32,7 @@ const MACROS: Readonly<Record<string, readonly number[]>> = {
 export type Variable = 'topic' | 'key' | 'headers' | 'payload'
 
 const environment = new Environment({
+  homogeneousAggregateLiterals: false,
   limits: {
     maxAstNodes: NODES_MAX,
     maxDepth: DEPTH_MAX,

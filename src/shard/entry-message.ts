@@ -5,6 +5,7 @@
 import { Unpackr } from 'msgpackr'
 import type { Message } from '../filter/compile.js'
 import { ERROR } from '../filter/values.js'
+import { newEntryProperties, readProperties } from '../log/entry-properties.js'
 import { skipStandardValue } from '../protocol/msgpack.js'
 import { PAYLOAD_JSON, PAYLOAD_MSGPACK } from '../protocol/msgpack-frames.js'
 import type { SharedViews } from '../ring/layout.js'
@@ -23,6 +24,8 @@ export class EntryMessage implements Message {
   readonly #entry = new EntryView()
   #topic: Topic | undefined
   #offset = -1
+  readonly #properties = newEntryProperties()
+  #key: string | undefined
   #headers: unknown
   #payload: unknown
 
@@ -38,12 +41,19 @@ export class EntryMessage implements Message {
     this.#topic = topic
     this.#offset = offset
     this.topic = topic.name
+    this.#key = undefined
     this.#headers = undefined
     this.#payload = undefined
   }
 
+  /** Empty when the message has none. */
   get key(): unknown {
-    return ''
+    if (this.#key === undefined) {
+      readProperties(this.#buffer, this.#offset, this.#properties)
+      const { keyStart, keyLength } = this.#properties
+      this.#key = this.#buffer.utf8Slice(keyStart, keyStart + keyLength)
+    }
+    return this.#key
   }
 
   get headers(): unknown {
