@@ -394,6 +394,35 @@ const scenarios: Scenario[] = [
     },
   },
   {
+    name: 'filters that come and go, on topics and patterns',
+    retention: ROOMY,
+    play: (run) => {
+      const json = run.rig.connect(JSON_TEXT)
+      const packed = run.rig.connect(MSGPACK)
+      run.publish(json, 'a', 2)
+      json.subscribe('a', { filter: 'payload > 1', last_n: 5 })
+      packed.subscribe('*', { filter: 'topic == "b"' })
+      run.settle()
+      packed.subscribe('a', { filter: 'payload > 1' })
+      run.publish(json, 'a', 2)
+      run.publish(packed, 'b', 2)
+      run.settle()
+      packed.unsubscribe('a')
+      run.publish(json, 'a', 1)
+      run.publish(packed, 'b', 1)
+      run.settle()
+      run.checkPublishes()
+      expect(json.seqs('a')).toEqual([2, 3, 4, 5])
+      expect(packed.seqs('a')).toEqual([3, 4])
+      expect(packed.seqs('b', '*')).toEqual([1, 2, 3])
+      expect(packed.seqs('a', '*')).toEqual([])
+      for (const client of [json, packed]) client.disconnect()
+      run.settle()
+      expect(run.rig.gateway.fanOut.feedCount).toBe(0)
+      return ['a', 'b']
+    },
+  },
+  {
     name: 'patterns that come and go, and topics that nobody wants any more',
     retention: ROOMY,
     play: (run) => {
