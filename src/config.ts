@@ -76,6 +76,12 @@ const server = {
     values: ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
     doc: 'Least level that is logged. Payloads are never logged, at any level.',
   },
+  routesFile: {
+    env: 'ROUTES_FILE',
+    kind: 'file',
+    default: '',
+    doc: 'JSON file with the routing rules to begin with: a list of {"name", "source", "filter", "targets"}. Read once at start; a rule that is wrong keeps the broker from starting. Empty: none.',
+  },
   shutdownTimeoutMs: {
     env: 'SHUTDOWN_TIMEOUT_MS',
     kind: 'duration',

@@ -67,6 +67,9 @@ export const FILTER_SLOT_BYTES = 1088
 /** One topic that plain subscriptions read through one filter. */
 export const INTEREST_SLOT_BYTES = 16
 const INTEREST_SLOTS = 16_384
+/** Routing rules of the broker; one of the largest fits a slot. */
+export const ROUTES_MAX = 100
+export const ROUTE_SLOT_BYTES = 6208
 
 /** Where the parts of one shard's memory begin, and how large they are. Plain data: it is posted. */
 export interface ShardLayout {
@@ -81,6 +84,10 @@ export interface ShardLayout {
   readonly filterSlots: number
   readonly interest: number
   readonly interestSlots: number
+  readonly routes: number
+  readonly routeSlots: number
+  /** int32: number of the last chunk of routed copies. */
+  readonly routeCounter: number
   readonly blocks: number
   readonly blockBytes: number
 }
@@ -139,6 +146,10 @@ function planShard(plan: MemoryPlan): { layout: ShardLayout; bytes: number } {
     filterSlots: plan.maxFilters,
     interest: take(INTEREST_SLOTS * INTEREST_SLOT_BYTES),
     interestSlots: INTEREST_SLOTS,
+    // One slot more: a rule is written beside the one that it replaces.
+    routes: take((ROUTES_MAX + 1) * ROUTE_SLOT_BYTES),
+    routeSlots: ROUTES_MAX + 1,
+    routeCounter: take(4),
     blockBytes: Math.floor(plan.logMemoryBytes / plan.workers / LINE_BYTES) * LINE_BYTES,
     blocks: next,
   }

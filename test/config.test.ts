@@ -51,6 +51,7 @@ describe('defaults', () => {
       maxSubscribersPerTopic: 10_000,
       maxPatterns: 1000,
       maxFilters: 128,
+      routesFile: '',
       heartbeatIntervalMs: 30_000,
       slowConsumerPolicy: 'drop_oldest',
       subscriberQueueSize: 1000,

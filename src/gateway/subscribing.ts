@@ -16,7 +16,7 @@ import {
 import { type ControlNotice, type FilterRef, FORMATS, type Format } from '../ring/record.js'
 import { isPattern, patternProblem } from '../routing/topic-name.js'
 import type { FanOut } from './fan-out.js'
-import { Filters } from './filters.js'
+import type { Filters } from './filters.js'
 import type { Outbox } from './outbox.js'
 import type { Requests } from './requests.js'
 import type { Session } from './session.js'
@@ -28,7 +28,6 @@ export interface SubscribingOptions {
   readonly maxSubscriptionsPerConnection: number
   readonly maxSubscribersPerTopic: number
   readonly maxPatterns: number
-  readonly maxFilters: number
   readonly slowConsumerPolicy: Subscription['policy']
 }
 
@@ -60,6 +59,7 @@ export class Subscribing {
     outbox: Outbox,
     requests: Requests,
     names: TopicNames,
+    filters: Filters,
     options: SubscribingOptions,
   ) {
     this.#links = links
@@ -68,7 +68,7 @@ export class Subscribing {
     this.#requests = requests
     this.#names = names
     this.#options = options
-    this.#filters = new Filters(links, options.maxFilters)
+    this.#filters = filters
   }
 
   /** Subscriptions of all connections. */

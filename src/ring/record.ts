@@ -27,6 +27,7 @@ export const Outbound = {
   events: 2,
   reply: 3,
   control: 4,
+  forward: 5,
 } as const
 
 /**
@@ -60,6 +61,9 @@ export const PUBLISH_BATCH = 4
 export const PUBLISH_PROPERTIES = 8
 /** All of the messages are to be delivered later: none of them goes into the log now. */
 export const PUBLISH_DELAYED = 16
+
+/** Copies that routing rules made; nobody waits for an ack, and what is refused is counted. */
+export const PUBLISH_ROUTED = 64
 
 /** PULL: the next chunk of a topic's log for one subscription that is not LIVE there. */
 export const Pull = {
@@ -117,6 +121,23 @@ export const EVENTS_AT_END = 1
 /** The topic is gone, or is another one by now; there is nothing in this chunk. */
 export const EVENTS_TOPIC_GONE = 2
 
+/**
+ * FORWARD: copies that routing rules made, in groups of one target each. A group is its fields, the
+ * target's name, its messages as PUBLISH has them, and zeros up to a multiple of 4. The gateway
+ * answers `forwarded` when all are in the rings of their targets; there is one such record under way.
+ */
+export const Forward = {
+  chunk: 0,
+  groups: 1,
+  headerBytes: 8,
+  /** int32 fields of a group. */
+  topicLength: 0,
+  messagesLength: 1,
+  count: 2,
+  hasProperties: 3,
+  groupBytes: 16,
+} as const
+
 /** REPLY: the answer to one HTTP request; behind the fields stands the body, JSON text. */
 export const HttpReply = {
   token: 0,
@@ -128,6 +149,14 @@ export const HttpReply = {
 export interface FilterRef {
   readonly id: number
   readonly text: string
+}
+
+/** A routing rule: entries of the source that come through the filter are copied to the targets. */
+export interface RouteRef {
+  readonly name: string
+  readonly source: string
+  readonly targets: readonly string[]
+  readonly filter?: FilterRef
 }
 
 /** CONTROL, gateway → shard. `token` is echoed by the answer. */
@@ -159,6 +188,10 @@ export type ControlRequest =
   | { readonly op: 'dropPattern'; readonly patternId: number }
   /** Nobody uses the filter any more. */
   | { readonly op: 'dropFilter'; readonly filterId: number }
+  | { readonly op: 'setRoute'; readonly route: RouteRef }
+  | { readonly op: 'dropRoute'; readonly name: string }
+  /** The copies of this FORWARD record are in the rings of their targets. */
+  | { readonly op: 'forwarded'; readonly chunk: number }
   | { readonly op: 'create'; readonly token: number; readonly topic: string }
   | { readonly op: 'delete'; readonly token: number; readonly topic: string }
   | { readonly op: 'info'; readonly token: number; readonly topic: string }

@@ -57,6 +57,13 @@ export class Control {
         return this.#dropPattern(request)
       case 'dropFilter':
         return this.#dropFilter(request)
+      case 'setRoute':
+        return this.#setRoute(request)
+      case 'dropRoute':
+        return this.#dropRoute(request)
+      case 'forwarded':
+        this.#shard.router.onForwarded(request.chunk)
+        return 0
       case 'create':
         return this.#create(request, ordinal)
       case 'delete':
@@ -218,6 +225,20 @@ export class Control {
       topic.patterns.splice(index, 1)
       this.#shard.detachUnwanted(topic)
     }
+    return 0
+  }
+
+  /** There is a slot for every rule and every filter that the gateway admits. */
+  #setRoute({ route }: RequestOf<'setRoute'>): number {
+    const { router, topics, filters } = this.#shard
+    if (route.filter !== undefined) filters.add(route.filter)
+    router.set(route, topics.values())
+    return 0
+  }
+
+  #dropRoute({ name }: RequestOf<'dropRoute'>): number {
+    const { router, topics } = this.#shard
+    router.remove(name, topics.values())
     return 0
   }
 

@@ -45,6 +45,7 @@ import { Notices } from './notices.js'
 import { PatternTable } from './patterns.js'
 import { Publishing } from './publishing.js'
 import { RandomIds } from './random-ids.js'
+import { Router } from './router.js'
 import { SELECTION_ENTRIES_MAX, Selection } from './selection.js'
 import { type FilteredView, Topic, TopicTable } from './topics.js'
 
@@ -82,6 +83,7 @@ export class Shard {
   readonly patterns: PatternTable
   readonly filters: FilterTable
   readonly filterInterest: FilterInterest
+  readonly router: Router
   readonly directory: TopicDirectory
   readonly notices: Notices
   readonly events: EventWriter
@@ -155,6 +157,7 @@ export class Shard {
     this.patterns = new PatternTable(views, layout)
     this.filters = new FilterTable(views, layout)
     this.filterInterest = new FilterInterest(views, layout)
+    this.router = new Router(this, layout)
     this.#control = new Control(this)
     this.#takeOver()
   }
@@ -166,7 +169,8 @@ export class Shard {
 
   /** Records that wait in the inbound ring, or work that is left over from before. */
   get hasWork(): boolean {
-    return !this.#in.isEmpty() || this.#dirty.length > 0 || this.#announcements.length > 0
+    const isLeft = this.#dirty.length > 0 || this.#announcements.length > 0 || this.router.hasWork
+    return isLeft || !this.#in.isEmpty()
   }
 
   /** True when the last batch ended for want of outbound room. */
@@ -216,7 +220,7 @@ export class Shard {
       if (this.#storedBytes >= BATCH_BYTES_MAX || this.#mustEnd) break
     }
     this.#acks.flush()
-    this.flushEvents()
+    if (this.flushEvents() && !this.router.flush()) this.#isBlocked = true
     return this.#publishBatch(ordinal, tailBefore)
   }
 
@@ -272,6 +276,7 @@ export class Shard {
     topic.attached = 0
     for (const { filter } of topic.views) this.filterInterest.set(topic.id, filter.id, 0)
     topic.views = []
+    this.router.forget(topic)
     setTopicCount(this.#common, this.number, this.topics.size)
     this.counters.add('topicsDeleted')
   }
@@ -366,6 +371,7 @@ export class Shard {
   stored(topic: Topic, count: number, bytes: number): void {
     this.#stored += count
     this.#storedBytes += bytes
+    if (topic.rules.length > 0) this.router.noteStored(topic)
     if (topic.isDirty || !topic.isRead) return
     topic.isDirty = true
     this.#dirty.push(topic)
@@ -636,6 +642,7 @@ export class Shard {
   #addTopic(topic: Topic): void {
     topic.patterns.push(...this.patterns.match(topic.name))
     this.topics.add(topic)
+    this.router.adopt(topic)
     setTopicCount(this.#common, this.number, this.topics.size)
   }
 

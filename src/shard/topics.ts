@@ -8,6 +8,7 @@ import { Op } from '../protocol/msgpack-frames.js'
 import { FORMATS, type Format } from '../ring/record.js'
 import type { Filter } from './filters.js'
 import type { Pattern } from './patterns.js'
+import type { Rule } from './routes.js'
 
 const NIL = 0xc0
 
@@ -44,6 +45,8 @@ export class Topic {
   readonly emitted: number[] = FORMATS.map(() => 0)
   /** The same for what is read through filters. */
   views: FilteredView[] = []
+  /** Routing rules for what is stored in it. */
+  rules: readonly Rule[] = []
   /** True while the topic stands in the list of those with EVENTS to send. */
   isDirty = false
   /** Next topic with the same hash. */

@@ -173,7 +173,8 @@ export class Rig {
   /** The same, and waits for the gateway's timer that tries again what found no room. */
   async settleWithRetries(): Promise<void> {
     this.settle()
-    while (this.gateway.fanOut.isWaiting || this.gateway.links.some((link) => link.hasDeferred)) {
+    const { fanOut, forwarding, links } = this.gateway
+    while (fanOut.isWaiting || forwarding.isWaiting || links.some((link) => link.hasDeferred)) {
       await new Promise((resolve) => setTimeout(resolve, 2))
       this.settle()
     }

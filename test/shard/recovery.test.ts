@@ -423,6 +423,42 @@ const scenarios: Scenario[] = [
     },
   },
   {
+    name: 'routes: every copy at least once, in order, and none of what was there before the rule',
+    retention: ROOMY,
+    play: (run) => {
+      const { routes } = run.rig.gateway
+      const reader = run.rig.connect(JSON_TEXT)
+      const writer = run.rig.connect(MSGPACK)
+      run.publish(writer, 'a', 2)
+      reader.subscribe('b')
+      run.settle()
+      routes.put('r', { source: '*.x', filter: 'payload % 2 == 0', targets: ['b'] })
+      routes.put('s', { source: 'a', filter: 'payload % 2 == 1', targets: ['b', 'c'] })
+      run.publish(writer, 'a', 4) // 3 to 6
+      run.publish(writer, 'a.x', 2) // 7 and 8
+      run.settle()
+      routes.delete('s')
+      run.publish(writer, 'a', 3) // 9 to 11
+      run.publish(writer, 'a.x', 2) // 12 and 13
+      run.settle()
+      run.checkPublishes()
+      const copies = reader.events('b').map(({ payload }) => payload)
+      expect([...new Set(copies)].sort((x, y) => Number(x) - Number(y))).toEqual([3, 5, 8, 12])
+      for (const topic of [
+        [3, 5],
+        [8, 12],
+      ]) {
+        const first = topic.map((payload) => copies.indexOf(payload))
+        expect(first).toEqual([...first].sort((x, y) => x - y))
+      }
+      if (run.deaths === 0) expect(copies).toHaveLength(4)
+      routes.delete('r')
+      for (const client of [reader, writer]) client.disconnect()
+      run.settle()
+      return ['a', 'a.x', 'b', 'c']
+    },
+  },
+  {
     name: 'patterns that come and go, and topics that nobody wants any more',
     retention: ROOMY,
     play: (run) => {
