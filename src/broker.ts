@@ -2,6 +2,7 @@
  * The composition root: the only file that knows every stage.
  * Runs on: the main thread. Owns: gateway, listener, supervisor and what they share.
  */
+import { readFile } from 'node:fs/promises'
 import type { Logger } from 'pino'
 import type { Config } from './config.js'
 import { Gateway } from './gateway/gateway.js'
@@ -103,6 +104,7 @@ export class Broker {
     const listener = new Listener(uws, gateway, door, config, gatewayLogger)
     try {
       await supervisor.start()
+      if (config.routesFile !== '') await loadRoutes(gateway, config.routesFile)
       gateway.start()
       const port = await listener.listen()
       const heartbeat = new Heartbeat(gateway, config.heartbeatIntervalMs)
@@ -172,6 +174,16 @@ function shardOptions(config: Config): ShardOptions {
     },
     maxTopics: config.maxTopics,
     autoCreateTopics: config.autoCreateTopics,
+  }
+}
+
+/** Rejects with what is wrong with the file. */
+async function loadRoutes(gateway: Gateway, file: string): Promise<void> {
+  try {
+    gateway.routes.load(JSON.parse(await readFile(file, 'utf8')))
+    gateway.flush()
+  } catch (error) {
+    throw new Error(`ROUTES_FILE=${file}: ${(error as Error).message}`, { cause: error })
   }
 }
 

@@ -76,6 +76,12 @@ const server = {
     values: ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
     doc: 'Least level that is logged. Payloads are never logged, at any level.',
   },
+  routesFile: {
+    env: 'ROUTES_FILE',
+    kind: 'file',
+    default: '',
+    doc: 'JSON file with the routing rules to begin with: a list of {"name", "source", "filter", "targets"}. Read once at start; a rule that is wrong keeps the broker from starting. Empty: none.',
+  },
   shutdownTimeoutMs: {
     env: 'SHUTDOWN_TIMEOUT_MS',
     kind: 'duration',
@@ -235,6 +241,14 @@ const subscribers = {
     min: 1,
     max: 262_144,
     doc: 'Members of all groups of each worker, 128 bytes each. Beyond: LIMIT_EXCEEDED.',
+  },
+  maxFilters: {
+    env: 'MAX_FILTERS',
+    kind: 'integer',
+    default: 128,
+    min: 0,
+    max: 1000,
+    doc: 'Different filters in use at once, in the whole broker: every message of a topic is looked at once for each that its readers use. Beyond: LIMIT_EXCEEDED. 0 turns filters off.',
   },
   heartbeatIntervalMs: {
     env: 'HEARTBEAT_INTERVAL_MS',

@@ -22,6 +22,7 @@ export type Kind =
   | { readonly kind: 'boolean' }
   | { readonly kind: 'choice'; readonly values: readonly string[] }
   | { readonly kind: 'host' }
+  | { readonly kind: 'file' }
   | { readonly kind: 'origins' }
 
 export type Value = string | number | boolean | readonly string[]
@@ -33,7 +34,7 @@ export type ValueOf<K extends Kind> = K extends { readonly kind: 'choice' }
     ? boolean
     : K extends { readonly kind: 'origins' }
       ? readonly string[]
-      : K extends { readonly kind: 'host' }
+      : K extends { readonly kind: 'host' | 'file' }
         ? string
         : number
 
@@ -65,6 +66,8 @@ export function ruleOf(kind: Kind): string {
       return `one of ${kind.values.join(', ')}`
     case 'host':
       return 'an IP address or a host name'
+    case 'file':
+      return 'the path of a file'
     case 'origins':
       return 'a comma-separated list of origins (like https://app.example.com), or *'
   }
@@ -109,6 +112,8 @@ function readerOf(kind: Kind): (text: string) => Value | undefined {
       return (text) => kind.values.find((value) => value === text.toLowerCase())
     case 'host':
       return (text) => (/^[^\s/]+$/.test(text) ? text : undefined)
+    case 'file':
+      return (text) => text
     case 'origins':
       return readOrigins
   }

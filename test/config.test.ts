@@ -50,6 +50,8 @@ describe('defaults', () => {
       maxSubscriptionsPerConnection: 1000,
       maxSubscribersPerTopic: 10_000,
       maxPatterns: 1000,
+      maxFilters: 128,
+      routesFile: '',
       heartbeatIntervalMs: 30_000,
       slowConsumerPolicy: 'drop_oldest',
       subscriberQueueSize: 1000,

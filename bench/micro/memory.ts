@@ -32,6 +32,7 @@ function shardMemory(): { readonly memory: ShardMemory; readonly views: SharedVi
     maxPatterns: 16,
     maxGroups: 1,
     maxGroupMembers: 1,
+    maxFilters: 16,
   }
   const [memory] = allocateSharedMemory({ ...plan, logMemoryBytes: 64 * MIB })
   if (memory === undefined) throw new Error('no shard was planned')

@@ -52,15 +52,17 @@ interface Place {
 export class Places {
   readonly #text: string
   readonly #isPattern: boolean
+  readonly #isFiltered: boolean
   readonly #events: PlaceEvents
   readonly #places = new Map<string, Place>()
   #wasOn = false
   /** Every topic that matches is known: one that is not is new. */
   #isComplete = true
 
-  constructor(text: string, isPattern: boolean, events: PlaceEvents) {
+  constructor(text: string, isPattern: boolean, isFiltered: boolean, events: PlaceEvents) {
     this.#text = text
     this.#isPattern = isPattern
+    this.#isFiltered = isFiltered
     this.#events = events
   }
 
@@ -133,7 +135,9 @@ export class Places {
     const place = this.#placeOf(topic)
     const { nextSeq } = place
     if (seq < nextSeq) return false
-    if (seq > nextSeq && nextSeq > 0) this.#tellGap(topic, nextSeq, seq - 1)
+    // Through a filter not every seq comes; what is lost all the same, the broker tells.
+    const isGap = seq > nextSeq && nextSeq > 0 && !this.#isFiltered
+    if (isGap) this.#tellGap(topic, nextSeq, seq - 1)
     place.nextSeq = seq + 1
     return true
   }

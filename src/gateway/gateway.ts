@@ -23,10 +23,13 @@ import { type Doorbell, IDLE } from '../ring/wakeup.js'
 import type { ShardMemory } from '../shared-memory.js'
 import type { Counters, GatewayCounter } from '../telemetry/counters.js'
 import { FanOut, type FanOutOptions } from './fan-out.js'
+import { Filters } from './filters.js'
+import { Forwarding } from './forwarding.js'
 import { Members } from './members.js'
 import { Outbox } from './outbox.js'
 import { Publishing, type PublishingOptions } from './publishing.js'
 import { Requests } from './requests.js'
+import { Routes } from './routes.js'
 import { Session, type Socket } from './session.js'
 import { ShardLink } from './shard-link.js'
 import { Subscribing, type SubscribingOptions } from './subscribing.js'
@@ -56,6 +59,7 @@ export interface GatewayOptions
   readonly maxConnections: number
   readonly maxTopics: number
   readonly maxInFlightPublishes: number
+  readonly maxFilters: number
   readonly highWaterMarkBytes: number
 }
 
@@ -68,6 +72,9 @@ export class Gateway {
   readonly subscribing: Subscribing
   readonly members: Members
   readonly fanOut: FanOut
+  readonly filters: Filters
+  readonly routes: Routes
+  readonly forwarding: Forwarding
   readonly counters: Counters<GatewayCounter>
   readonly options: GatewayOptions
   /** True once the broker is going away: nothing new is taken. */
@@ -106,6 +113,8 @@ export class Gateway {
     this.#outbox = new Outbox(options.highWaterMarkBytes, counters, (session) => {
       this.fanOut.pump(session)
     })
+    this.filters = new Filters(this.links, options.maxFilters)
+    this.routes = new Routes(this.links, this.filters)
     this.fanOut = new FanOut(this.links, this.#outbox, counters, options)
     this.subscribing = new Subscribing(
       this.links,
@@ -113,6 +122,7 @@ export class Gateway {
       this.#outbox,
       this.requests,
       this.names,
+      this.filters,
       options,
     )
     this.publishing = new Publishing(this.links, counters, options, () => this.#moveAll())
@@ -125,6 +135,7 @@ export class Gateway {
       counters,
       options,
     )
+    this.forwarding = new Forwarding(this.names, this.publishing, counters, logger)
   }
 
   /** Begins to move what the shards produce. */
@@ -218,7 +229,8 @@ export class Gateway {
 
   /** True when everything that was taken has been moved as far as the sockets would have it. */
   get isDrained(): boolean {
-    return this.links.every((link) => link.isDrained) && this.fanOut.lagCount === 0
+    const isMoved = this.links.every((link) => link.isDrained) && !this.forwarding.isWaiting
+    return isMoved && this.fanOut.lagCount === 0
   }
 
   /** Bytes that sockets have yet to take. */
@@ -470,6 +482,9 @@ export class Gateway {
       case Outbound.deliver:
         this.members.onDeliver(link)
         return
+      case Outbound.forward:
+        this.forwarding.onForward(link)
+        return
       default:
         throw new RangeError(`kind=${link.out.kind}`)
     }
@@ -527,11 +542,13 @@ export class Gateway {
   /** What found no room in a ring is tried again soon: a shard does not tell when there is some. */
   #retryIfNeeded(): void {
     if (this.#retry !== undefined || this.#isStopped) return
-    const isNeeded = this.fanOut.isWaiting || this.links.some((link) => link.hasDeferred)
+    const isWaiting = this.fanOut.isWaiting || this.forwarding.isWaiting
+    const isNeeded = isWaiting || this.links.some((link) => link.hasDeferred)
     if (!isNeeded) return
     this.#retry = setTimeout(() => {
       this.#retry = undefined
       for (const link of this.links) link.sendDeferred()
+      this.forwarding.retry()
       this.fanOut.pumpWaiting()
       this.#retryIfNeeded()
     }, RETRY_MS)

@@ -96,6 +96,7 @@ export class HttpDoor {
       if (method === 'POST') return this.#create(request, respond)
       return respond(notAllowed('GET, POST'))
     }
+    if (path === '/routes' || path.startsWith('/routes/')) return this.#routes(request, respond)
     const target = targetOf(path)
     if (target === undefined) return respond(unknownPath(path))
     const topic = this.#gateway.names.byName(target.topic)
@@ -119,6 +120,32 @@ export class HttpDoor {
       return this.#ask(topic.shard, { op: 'delete', topic: topic.name }, respond)
     }
     return respond(notAllowed('GET, DELETE'))
+  }
+
+  #routes({ method, path, body }: HttpRequestData, respond: Respond): void {
+    const { routes } = this.#gateway
+    if (path === '/routes') {
+      if (method !== 'GET') return respond(notAllowed('GET'))
+      return respond({ status: 200, body: JSON.stringify({ routes: routes.list() }) })
+    }
+    const name = path.slice('/routes/'.length)
+    if (method === 'PUT') {
+      this.#refuseWhileDraining()
+      const isNew = routes.put(name, parseBody(body))
+      const status = isNew ? 'created' : 'replaced'
+      return respond({ status: isNew ? 201 : 200, body: JSON.stringify({ status, route: name }) })
+    }
+    if (method !== 'GET' && method !== 'DELETE') return respond(notAllowed('GET, PUT, DELETE'))
+    const route = routes.get(name)
+    if (route === undefined) {
+      const message = `route ${JSON.stringify(name.slice(0, 100))} does not exist`
+      const error = { code: 'BAD_REQUEST', message }
+      return respond({ status: 404, body: JSON.stringify({ error }) })
+    }
+    if (method === 'GET') return respond({ status: 200, body: JSON.stringify(route) })
+    this.#refuseWhileDraining()
+    routes.delete(name)
+    respond({ status: 200, body: JSON.stringify({ status: 'deleted', route: name }) })
   }
 
   #health(): HttpAnswer {

@@ -51,6 +51,7 @@ export class TopicDirectory {
     ints[(offset + slot.NAME_BYTES) >> 2] = name.length
     ints[(offset + slot.PLAIN_FORMATS) >> 2] = 0
     ints[(offset + slot.FEATURES) >> 2] = 0
+    this.setRoutedSeq(offset, 0)
     bytes.set(name, offset + slot.NAME)
     buffer.latin1Write(epoch, offset + slot.EPOCH, slot.EPOCH_BYTES)
     return offset
@@ -98,6 +99,14 @@ export class TopicDirectory {
 
   setFeatures(offset: number, features: number): void {
     this.#memory.ints[(offset + slot.FEATURES) >> 2] = features
+  }
+
+  routedSeq(offset: number): number {
+    return this.#memory.floats[(offset + slot.ROUTED_SEQ) >> 3] as number
+  }
+
+  setRoutedSeq(offset: number, seq: number): void {
+    this.#memory.floats[(offset + slot.ROUTED_SEQ) >> 3] = seq
   }
 
   /** Blocks that the slot's log holds, for the allocator of a successor. */

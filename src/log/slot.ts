@@ -13,6 +13,7 @@
  *   24      lastSeq       f64   newest seq, 0 before the first entry
  *   32      firstSeq      f64   oldest seq held; lastSeq + 1 when none is
  *   40      lastTimeMs    f64   time of the newest entry; the times of a topic never go back
+ *   48      routedSeq     f64   newest seq that routing rules have looked at; what came of it is stored
  *   64      descriptors   2 ×   dataOffset, dataBytes, indexOffset, indexSlots, tail, padStart (i32 each)
  *   128     epoch         16 B  ASCII
  *   144     name          255 B UTF-8
@@ -31,6 +32,7 @@ export const FEATURES = 20
 export const LAST_SEQ = 24
 export const FIRST_SEQ = 32
 export const LAST_TIME_MS = 40
+export const ROUTED_SEQ = 48
 export const DESCRIPTORS = 64
 export const DESCRIPTOR_BYTES = 24
 export const EPOCH = 128

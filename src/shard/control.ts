@@ -8,16 +8,24 @@
 import { Unpackr } from 'msgpackr'
 import { Reply } from '../errors.js'
 import type { Start } from '../protocol/subscribe-options.js'
-import type { ControlRequest, TopicSummary } from '../ring/record.js'
+import {
+  type ControlRequest,
+  type FilterRef,
+  FORMATS,
+  type Format,
+  type TopicSummary,
+} from '../ring/record.js'
 import { hashTopic } from '../routing/topic-hash.js'
 import { EntryView, historyText } from './json-text.js'
 import type { Shard } from './shard.js'
-import { Topic } from './topics.js'
+import { type FilteredView, Topic } from './topics.js'
 
 /** Topics in one page of the list: with the longest names a page still fits half of the smallest ring. */
 const PAGE_TOPICS_MAX = 100
 /** Bytes of one answer of the history API; the rest is fetched from `next_seq` on. */
 const HISTORY_BYTES_MAX = 512 * 1024
+
+const NO_FILTER_SLOT = 'MAX_FILTERS filters are in use'
 
 type RequestOf<Op extends ControlRequest['op']> = Extract<ControlRequest, { op: Op }>
 
@@ -47,6 +55,15 @@ export class Control {
         return this.#interest(request)
       case 'dropPattern':
         return this.#dropPattern(request)
+      case 'dropFilter':
+        return this.#dropFilter(request)
+      case 'setRoute':
+        return this.#setRoute(request)
+      case 'dropRoute':
+        return this.#dropRoute(request)
+      case 'forwarded':
+        this.#shard.router.onForwarded(request.chunk)
+        return 0
       case 'create':
         return this.#create(request, ordinal)
       case 'delete':
@@ -81,7 +98,8 @@ export class Control {
     return this.#unpackr.unpack(Buffer.from(this.#shard.views.bytes.slice(start, end)))
   }
 
-  #subscribe({ token, topic: name, format, start }: RequestOf<'subscribe'>): number | undefined {
+  #subscribe(request: RequestOf<'subscribe'>): number | undefined {
+    const { token, topic: name, format, start, filter } = request
     const shard = this.#shard
     const topic = shard.findOrCreate(name)
     if (!(topic instanceof Topic)) {
@@ -90,9 +108,17 @@ export class Control {
     }
     // What was stored before this moment must be out before it: a new subscriber is not to see it.
     if (!shard.flushTopicNow(topic)) return undefined
-    topic.plainFormats |= 1 << format
-    shard.directory.setPlainFormats(topic.slot, topic.plainFormats)
-    if (!topic.isAttached(format)) shard.attach(topic, format)
+    if (filter !== undefined) {
+      const refusal = this.#attachFiltered(topic, format, filter)
+      if (refusal !== undefined) {
+        shard.notices.refuse(token, Reply.limitExceeded, refusal)
+        return 0
+      }
+    } else {
+      topic.plainFormats |= 1 << format
+      shard.directory.setPlainFormats(topic.slot, topic.plainFormats)
+      if (!topic.isAttached(format)) shard.attach(topic, format)
+    }
     const { startSeq, recovered } = resolveStart(start, topic, shard.nowMs)
     const { epoch, id: topicId } = topic
     const { lastSeq } = topic.log
@@ -101,13 +127,34 @@ export class Control {
     return 0
   }
 
+  /** Why a plain subscription cannot have the filter, or undefined: it has it from here on. */
+  #attachFiltered(topic: Topic, format: Format, ref: FilterRef): string | undefined {
+    const { filters, filterInterest } = this.#shard
+    const filter = filters.add(ref)
+    if (filter === undefined) return NO_FILTER_SLOT
+    const isNew = topic.view(filter.id, format) === undefined
+    const formats = FORMATS.filter((other) => topic.view(filter.id, other)?.isPlain === true)
+    const bits = formats.reduce((sum, other) => sum | (1 << other), 1 << format)
+    if (!filterInterest.set(topic.id, filter.id, bits)) {
+      return 'too many topics are read through filters'
+    }
+    const view = this.#shard.view(topic, filter.id, format) as FilteredView
+    view.isPlain = true
+    if (isNew) this.#shard.attachView(topic, view)
+    return undefined
+  }
+
   /** Tells of every topic that matches; may take several batches, in which nothing else is done. */
   #subscribePattern(request: RequestOf<'subscribePattern'>): number | undefined {
     const shard = this.#shard
-    const { token, patternId, pattern: text, format, start } = request
+    const { token, patternId, pattern: text, format, start, filter } = request
     let scan = this.#scan
     if (scan === undefined || scan.token !== token) {
-      const pattern = shard.patterns.add(patternId, text, format)
+      if (filter !== undefined && shard.filters.add(filter) === undefined) {
+        shard.notices.refuse(token, Reply.limitExceeded, NO_FILTER_SLOT)
+        return 0
+      }
+      const pattern = shard.patterns.add(patternId, text, format, filter?.id ?? 0)
       if (pattern === undefined) {
         shard.notices.refuse(token, Reply.limitExceeded, 'MAX_PATTERNS patterns are in use')
         return 0
@@ -126,7 +173,9 @@ export class Control {
       const topic = scan.topics[scan.done] as Topic
       if (!shard.flushTopicNow(topic)) return undefined
       // Told even if attached: the gateway may have let go of a feed that nobody else wants now.
-      shard.attach(topic, format, [patternId])
+      const view = shard.view(topic, filter?.id ?? 0, format)
+      if (view === undefined) shard.attach(topic, format, [patternId])
+      else shard.attachView(topic, view, [patternId])
       const { startSeq, recovered } = resolveStart(start, topic, shard.nowMs)
       const { id: topicId, log } = topic
       shard.notices.send({
@@ -146,12 +195,33 @@ export class Control {
     return 0
   }
 
-  #interest({ topicId, formats }: RequestOf<'interest'>): number {
+  #interest({ topicId, formats, filterId = 0 }: RequestOf<'interest'>): number {
     const topic = this.#shard.topics.get(topicId)
     if (topic === undefined) return 0
-    topic.plainFormats = formats
-    this.#shard.directory.setPlainFormats(topic.slot, formats)
+    if (filterId === 0) {
+      topic.plainFormats = formats
+      this.#shard.directory.setPlainFormats(topic.slot, formats)
+    } else {
+      for (const view of topic.views) {
+        if (view.filter.id === filterId) view.isPlain = (formats & (1 << view.format)) !== 0
+      }
+      // Less than there was, for which there was a slot; and none for a filter that is gone.
+      const known = this.#shard.filters.get(filterId) === undefined ? 0 : formats
+      this.#shard.filterInterest.set(topicId, filterId, known)
+    }
     this.#shard.detachUnwanted(topic)
+    return 0
+  }
+
+  /** Patterns that used it have been dropped before. */
+  #dropFilter({ filterId }: RequestOf<'dropFilter'>): number {
+    for (const topic of this.#shard.topics.values()) {
+      if (!topic.views.some(({ filter }) => filter.id === filterId)) continue
+      for (const view of topic.views) if (view.filter.id === filterId) view.isPlain = false
+      this.#shard.filterInterest.set(topic.id, filterId, 0)
+      this.#shard.detachUnwanted(topic)
+    }
+    this.#shard.filters.remove(filterId)
     return 0
   }
 
@@ -165,6 +235,20 @@ export class Control {
       topic.patterns.splice(index, 1)
       this.#shard.detachUnwanted(topic)
     }
+    return 0
+  }
+
+  /** There is a slot for every rule and every filter that the gateway admits. */
+  #setRoute({ route }: RequestOf<'setRoute'>): number {
+    const { router, topics, filters } = this.#shard
+    if (route.filter !== undefined) filters.add(route.filter)
+    router.set(route, topics.values())
+    return 0
+  }
+
+  #dropRoute({ name }: RequestOf<'dropRoute'>): number {
+    const { router, topics } = this.#shard
+    router.remove(name, topics.values())
     return 0
   }
 

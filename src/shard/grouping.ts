@@ -472,6 +472,7 @@ export class Grouping implements GroupHost {
     const groups = this.#byTopic.get(topic.id) ?? new Map<string, Group>()
     groups.set(group.record.name, group)
     this.#byTopic.set(topic.id, groups)
+    topic.hasGroups = true
   }
 
   #delete(topic: Topic, group: Group, isTopicGone: boolean): void {
@@ -479,7 +480,10 @@ export class Grouping implements GroupHost {
     this.#byId.delete(record.id)
     const groups = this.#byTopic.get(topic.id)
     groups?.delete(record.name)
-    if (groups?.size === 0) this.#byTopic.delete(topic.id)
+    if (groups?.size === 0) {
+      this.#byTopic.delete(topic.id)
+      topic.hasGroups = false
+    }
     this.#awake = this.#awake.filter((other) => other !== group)
     this.#losses.delete(record.id)
     for (const id of group.members.keys()) {

@@ -11,6 +11,7 @@ import {
   PUBLISH_BATCH,
   PUBLISH_HTTP,
   PUBLISH_JSON,
+  PUBLISH_ROUTED,
   Publish,
 } from '../ring/record.js'
 import type { AckWriter } from './acks.js'
@@ -130,6 +131,10 @@ export class Publishing {
     const field = start >> 2
     const flags = ints[field + Publish.flags] as number
     const requester = ints[field + Publish.requester] as number
+    if ((flags & PUBLISH_ROUTED) !== 0) {
+      this.#shard.router.drop(ints[field + Publish.count] as number, message)
+      return true
+    }
     if ((flags & PUBLISH_HTTP) !== 0) {
       this.#shard.notices.refuse(requester, reply, message)
       return true

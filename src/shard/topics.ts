@@ -6,9 +6,24 @@ import type { TopicLog } from '../log/topic-log.js'
 import { strBytes } from '../protocol/msgpack.js'
 import { Op } from '../protocol/msgpack-frames.js'
 import { FORMATS, type Format } from '../ring/record.js'
+import type { Filter } from './filters.js'
 import type { Pattern } from './patterns.js'
+import type { Rule } from './routes.js'
 
 const NIL = 0xc0
+
+/** A topic as it is read through a filter, in one format. */
+export interface FilteredView {
+  readonly filter: Filter
+  readonly format: Format
+  /** True while plain subscriptions want it; patterns may, too. */
+  isPlain: boolean
+  /** False until the gateway was told that EVENTS will follow. */
+  isAnnounced: boolean
+  /** The newest seq that the filter has looked at, and the newest that the gateway was told of. */
+  emitted: number
+  told: number
+}
 
 export class Topic {
   readonly slot: number
@@ -18,6 +33,8 @@ export class Topic {
   readonly hash: number
   readonly epoch: string
   readonly log: TopicLog
+  /** True while consumer groups read it. */
+  hasGroups = false
   /** Formats that the gateway's plain subscriptions need, bit per format; also kept in the slot. */
   plainFormats = 0
   /** What its entries may have, FEATURE_* bits; also kept in the slot. A topic without pays for none. */
@@ -28,6 +45,10 @@ export class Topic {
   attached = 0
   /** Per format: the newest seq that went out as EVENTS. Means something only while attached. */
   readonly emitted: number[] = FORMATS.map(() => 0)
+  /** The same for what is read through filters. */
+  views: FilteredView[] = []
+  /** Routing rules for what is stored in it. */
+  rules: readonly Rule[] = []
   /** True while the topic stands in the list of those with EVENTS to send. */
   isDirty = false
   /** Next topic with the same hash. */
@@ -76,9 +97,21 @@ export class Topic {
     return (this.attached & (1 << format)) !== 0
   }
 
-  /** Formats wanted by anybody now. */
+  /** True when EVENTS are made of it at all. */
+  get isRead(): boolean {
+    return this.attached !== 0 || this.views.length > 0
+  }
+
+  /** Formats wanted by anybody now who reads without a filter. */
   wantedFormats(): number {
-    return this.patterns.reduce((bits, { format }) => bits | (1 << format), this.plainFormats)
+    return this.patterns.reduce(
+      (bits, { format, filterId }) => (filterId === 0 ? bits | (1 << format) : bits),
+      this.plainFormats,
+    )
+  }
+
+  view(filterId: number, format: Format): FilteredView | undefined {
+    return this.views.find((view) => view.filter.id === filterId && view.format === format)
   }
 
   /** Entries that some attached format has yet to be sent. */
@@ -87,6 +120,7 @@ export class Topic {
     for (const format of FORMATS) {
       if (this.isAttached(format)) from = Math.min(from, (this.emitted[format] as number) + 1)
     }
+    for (const { emitted } of this.views) from = Math.min(from, emitted + 1)
     return from
   }
 }

@@ -4,7 +4,7 @@ import { Places } from '../../src/client/places.js'
 
 function start(text: string) {
   const told: unknown[] = []
-  const places = new Places(text, /[*#]/.test(text), {
+  const places = new Places(text, /[*#]/.test(text), false, {
     onGap: ({ topic, fromSeq, toSeq, dropped }) => told.push([topic, fromSeq, toSeq, dropped]),
     onEpoch: (change) => told.push(change),
     onDeleted: (topic) => told.push(`${topic} deleted`),

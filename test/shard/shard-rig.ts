@@ -43,6 +43,7 @@ const PLAN: MemoryPlan = {
   maxPatterns: 4,
   maxGroups: 16,
   maxGroupMembers: 64,
+  maxFilters: 8,
   logMemoryBytes: 4096 * KiB,
 }
 const OPTIONS: ShardOptions = {
