@@ -23,6 +23,7 @@ export type Kind =
   | { readonly kind: 'choice'; readonly values: readonly string[] }
   | { readonly kind: 'host' }
   | { readonly kind: 'origins' }
+  | { readonly kind: 'file' }
 
 export type Value = string | number | boolean | readonly string[]
 
@@ -33,7 +34,7 @@ export type ValueOf<K extends Kind> = K extends { readonly kind: 'choice' }
     ? boolean
     : K extends { readonly kind: 'origins' }
       ? readonly string[]
-      : K extends { readonly kind: 'host' }
+      : K extends { readonly kind: 'host' | 'file' }
         ? string
         : number
 
@@ -67,6 +68,8 @@ export function ruleOf(kind: Kind): string {
       return 'an IP address or a host name'
     case 'origins':
       return 'a comma-separated list of origins (like https://app.example.com), or *'
+    case 'file':
+      return 'the path of a file'
   }
 }
 
@@ -111,6 +114,8 @@ function readerOf(kind: Kind): (text: string) => Value | undefined {
       return (text) => (/^[^\s/]+$/.test(text) ? text : undefined)
     case 'origins':
       return readOrigins
+    case 'file':
+      return (text) => text
   }
 }
 

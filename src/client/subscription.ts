@@ -318,7 +318,7 @@ export class Subscription<Payload = unknown>
     } else if (code === 'GAP') {
       this.#places.onGap(topic, details['from_seq'] as number, details['to_seq'] as number)
     } else if (code === 'EPOCH') {
-      this.#places.onEpoch(topic, details['epoch'] as string)
+      this.#places.onEpoch(topic, details['epoch'] as string, details['seq'] as number | undefined)
     }
   }
 

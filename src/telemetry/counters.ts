@@ -34,6 +34,7 @@ export const SHARD_COUNTERS = {
   recordsSetAside: 'inbound records that killed the shard twice and were refused',
   publishesRefused: 'publish requests refused by the shard; nothing of them was stored',
   messagesReplayed: 'entries read again for subscribers that pull',
+  messagesExpired: 'entries whose TTL ended while a log held them',
   topicsCreated: 'topics created',
   topicsDeleted: 'topics deleted',
 } as const
