@@ -4,7 +4,7 @@
  */
 import { BIN8, binHeadBytes, NIL, writeBinHead } from '../protocol/msgpack.js'
 import { ID_BYTES, PAYLOAD_JSON } from '../protocol/msgpack-frames.js'
-import { RandomIds } from './random-ids.js'
+import { RandomIds } from '../protocol/random-ids.js'
 
 const ids = new RandomIds()
 

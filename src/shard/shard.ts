@@ -21,6 +21,7 @@ import {
   type Retention,
   TopicLog,
 } from '../log/topic-log.js'
+import { RandomIds } from '../protocol/random-ids.js'
 import { type SharedViews, viewsOf } from '../ring/layout.js'
 import {
   EVENTS_AT_END,
@@ -47,7 +48,6 @@ import { Moves } from './moves.js'
 import { Notices } from './notices.js'
 import { PatternTable } from './patterns.js'
 import { Publishing } from './publishing.js'
-import { RandomIds } from './random-ids.js'
 import { retentionOf, SettingsTable, type TopicSettings } from './topic-settings.js'
 import { Topic, TopicTable } from './topics.js'
 
