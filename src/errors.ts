@@ -62,6 +62,13 @@ export const Reply = {
     status: 500,
     doc: 'our fault; logged with the request',
   },
+  noResponders: {
+    id: 9,
+    code: 'NO_RESPONDERS',
+    retryable: true,
+    status: 503,
+    doc: 'a request that nobody listens for, or a reply whose inbox is gone; the message was **not** stored',
+  },
 } as const satisfies Record<string, ReplyCode>
 
 /** Close codes: 4000–4499 ask the client to connect again, 4500–4999 ask it not to. */

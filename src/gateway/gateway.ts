@@ -9,18 +9,28 @@ import { Close, Refusal, Reply, type ReplyCode } from '../errors.js'
 import {
   type JsonRequest,
   jsonRequest,
+  messagesBytes,
   parseJsonFrame,
   requestIdOf,
+  requestsIn,
+  writeMessages,
 } from '../protocol/json-frames.js'
 import type { FrameLimits } from '../protocol/limits.js'
 import { MsgpackFrameReader, Op } from '../protocol/msgpack-frames.js'
-import { errorFrame, infoFrame, pongFrame, type RequestId } from '../protocol/server-frames.js'
-import { clientIdOf, isRecord } from '../protocol/subscribe-options.js'
+import {
+  ackFrame,
+  errorFrame,
+  infoFrame,
+  pongFrame,
+  type RequestId,
+} from '../protocol/server-frames.js'
+import { clientIdOf, isRecord, subscribeOptions } from '../protocol/subscribe-options.js'
 import { Acks, type Format, HttpReply, Outbound, PUBLISH_BATCH } from '../ring/record.js'
 import { type Doorbell, IDLE } from '../ring/wakeup.js'
 import type { ShardMemory } from '../shared-memory.js'
 import type { Counters, GatewayCounter } from '../telemetry/counters.js'
 import { FanOut, type FanOutOptions } from './fan-out.js'
+import { INBOX, Inboxes, isInbox, isInboxName } from './inboxes.js'
 import { Outbox } from './outbox.js'
 import { Publishing, type PublishingOptions } from './publishing.js'
 import { Requests } from './requests.js'
@@ -64,6 +74,7 @@ export class Gateway {
   readonly publishing: Publishing
   readonly subscribing: Subscribing
   readonly fanOut: FanOut
+  readonly inboxes: Inboxes
   readonly counters: Counters<GatewayCounter>
   readonly options: GatewayOptions
   /** True once the broker is going away: nothing new is taken. */
@@ -102,6 +113,7 @@ export class Gateway {
     this.#outbox = new Outbox(options.highWaterMarkBytes, counters, (session) => {
       this.fanOut.pump(session)
     })
+    this.inboxes = new Inboxes(this.#outbox, counters)
     this.fanOut = new FanOut(this.links, this.#outbox, counters, options)
     this.subscribing = new Subscribing(
       this.links,
@@ -155,6 +167,7 @@ export class Gateway {
     session.isOpen = false
     this.sessions.delete(session.id)
     this.subscribing.endAll(session)
+    this.inboxes.close(session)
     this.counters.add('connectionsClosed')
     this.#logger.debug({ session: session.id }, 'connection closed')
     this.#retryIfNeeded()
@@ -186,6 +199,19 @@ export class Gateway {
     }
     this.#outbox.flush()
     this.#retryIfNeeded()
+  }
+
+  /**
+   * A publish with so many messages that want a reply: refused at once, and not stored, when nobody listens.
+   * Throws Refusal (NO_RESPONDERS).
+   */
+  admitRequests(topic: string, count: number): void {
+    if (count === 0) return
+    if (!this.subscribing.hasListeners(topic)) {
+      this.counters.add('requestsUnanswered', count)
+      throw new Refusal(Reply.noResponders, `nobody listens to ${JSON.stringify(topic)} now`)
+    }
+    this.counters.add('requests', count)
   }
 
   /** Tells every connection when to come back, each at another time, and closes it. */
@@ -247,8 +273,13 @@ export class Gateway {
   #onOp(session: Session, frame: Uint8Array, requestId: RequestId): void {
     const read = this.#reader
     if (read.op === Op.publish) {
+      if (isInbox(frame, read.topicStart, read.topicLength)) {
+        this.#onReplyFrame(session, frame, requestId)
+        return
+      }
       const topic = this.names.byBytes(frame, read.topicStart, read.topicLength)
       this.#admitPublish(session, topic.publishProblem, requestId !== undefined)
+      this.admitRequests(topic.name, read.requests)
       this.publishing.msgpack(session.id, topic, frame, read)
       if (requestId !== undefined) session.inFlight++
       return
@@ -259,14 +290,74 @@ export class Gateway {
     }
     const text = this.names.textOf(frame, read.topicStart, read.topicLength)
     if (read.op === Op.unsubscribe) {
-      this.subscribing.unsubscribe(session, text, requestId?.slice())
+      this.#unsubscribe(session, text, requestId?.slice())
       return
     }
     this.#refuseWhileDraining()
     const options = frame.slice(read.optionsStart, read.optionsStart + read.optionsLength)
     const fields = this.#unpackOptions(options)
     // The frame's bytes are gone when the shard answers.
-    this.subscribing.subscribe(session, text, fields, requestId?.slice())
+    this.#subscribe(session, text, fields, requestId?.slice())
+  }
+
+  #subscribe(
+    session: Session,
+    text: string,
+    fields: Readonly<Record<string, unknown>>,
+    requestId: RequestId,
+  ): void {
+    if (text !== INBOX && !isInboxName(text)) {
+      this.subscribing.subscribe(session, text, fields, requestId)
+      return
+    }
+    if (text !== INBOX) {
+      const message = `topic "${INBOX}" gives an inbox of your own; nobody subscribes to others'`
+      throw new Refusal(Reply.badRequest, message)
+    }
+    if (subscribeOptions(fields, false, Date.now()).start.from !== 'live') {
+      throw new Refusal(Reply.badRequest, 'an inbox keeps nothing that could be replayed')
+    }
+    const result = { inbox: this.inboxes.open(session) }
+    this.#outbox.queue(session, ackFrame(session.format, requestId, text, result, Date.now()))
+  }
+
+  #unsubscribe(session: Session, text: string, requestId: RequestId): void {
+    if (text === INBOX && this.inboxes.close(session)) {
+      this.#outbox.queue(session, ackFrame(session.format, requestId, text, {}, Date.now()))
+    } else {
+      this.subscribing.unsubscribe(session, text, requestId)
+    }
+  }
+
+  #onReplyFrame(session: Session, frame: Uint8Array, requestId: RequestId): void {
+    const read = this.#reader
+    const { buffer, byteOffset } = frame
+    const topic = Buffer.from(buffer, byteOffset + read.topicStart, read.topicLength)
+    const from = byteOffset + read.messagesStart
+    const messages = Buffer.from(buffer, from, read.messagesEnd - read.messagesStart)
+    this.#deliverReply(session, topic.toString(), messages, read.count, read.delayed > 0, requestId)
+  }
+
+  /** Messages for somebody's inbox: from here to the socket, past the shards. */
+  #deliverReply(
+    session: Session,
+    inbox: string,
+    messages: Buffer,
+    count: number,
+    isDelayed: boolean,
+    requestId: RequestId,
+  ): void {
+    this.#refuseWhileDraining()
+    if (isDelayed) {
+      throw new Refusal(
+        Reply.badRequest,
+        'a message to an inbox cannot be delayed: nothing keeps it',
+      )
+    }
+    this.inboxes.deliver(inbox, messages, count)
+    if (requestId === undefined) return
+    const result = { delivered: count }
+    this.#outbox.queue(session, ackFrame(session.format, requestId, inbox, result, Date.now()))
   }
 
   #unpackOptions(bytes: Uint8Array): Readonly<Record<string, unknown>> {
@@ -304,19 +395,28 @@ export class Gateway {
 
   #onJsonRequest(session: Session, request: JsonRequest, requestId: RequestId): void {
     if ('messages' in request) {
+      const { messages } = request
+      if (isInboxName(request.topic)) {
+        const packed = Buffer.allocUnsafe(messagesBytes(messages))
+        writeMessages(packed, 0, messages)
+        const isDelayed = messages.some((message) => message.isDelayed)
+        this.#deliverReply(session, request.topic, packed, messages.length, isDelayed, requestId)
+        return
+      }
       const topic = this.names.byName(request.topic)
       this.#admitPublish(session, topic.publishProblem, requestId !== undefined)
+      this.admitRequests(topic.name, requestsIn(messages))
       const flags = request.type === 'publish_batch' ? PUBLISH_BATCH : 0
-      this.publishing.json(session.id, topic, request.messages, requestId, flags)
+      this.publishing.json(session.id, topic, messages, requestId, flags)
       if (requestId !== undefined) session.inFlight++
     } else if (request.type === 'ping') {
       this.#outbox.queue(session, pongFrame(session.format, requestId, Date.now()))
     } else if (request.type === 'unsubscribe') {
       clientIdOf(request.fields)
-      this.subscribing.unsubscribe(session, request.topic, requestId)
+      this.#unsubscribe(session, request.topic, requestId)
     } else {
       this.#refuseWhileDraining()
-      this.subscribing.subscribe(session, request.topic, request.fields, requestId)
+      this.#subscribe(session, request.topic, request.fields, requestId)
     }
   }
 

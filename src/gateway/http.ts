@@ -5,7 +5,7 @@
  */
 import { isUtf8 } from 'node:buffer'
 import { Refusal, Reply, replyById } from '../errors.js'
-import { jsonMessages, parseJsonFrame } from '../protocol/json-frames.js'
+import { jsonMessages, parseJsonFrame, requestsIn } from '../protocol/json-frames.js'
 import { type ControlRequest, PUBLISH_HTTP, type TopicSummary } from '../ring/record.js'
 import { parseTopicOptions } from '../topic-rules.js'
 import type { Gateway } from './gateway.js'
@@ -180,6 +180,7 @@ export class HttpDoor {
     const frame = parseBody(body)
     const type = Object.hasOwn(frame, 'messages') ? 'publish_batch' : 'publish'
     const messages = jsonMessages(frame, body, type, options)
+    this.#gateway.admitRequests(topic.name, requestsIn(messages))
     const token = requests.add(this.#requester(() => token, respond))
     try {
       publishing.json(token, topic, messages, undefined, PUBLISH_HTTP)

@@ -25,6 +25,8 @@ export class Session {
   isOpen = true
   /** By topic or pattern. Made when there is a first one: most of 10 000 idle connections have none. */
   subscriptions: Map<string, Subscription> | undefined
+  /** Where replies to it go; made when it first asks for one. */
+  inbox: string | undefined
   /** Publish requests that wait for their ack. */
   inFlight = 0
   malformedInRow = 0

@@ -56,6 +56,8 @@ export class MsgpackFrameReader {
   /** Whether any of them has properties, and how many of them are to be delivered later. */
   hasProperties = false
   delayed = 0
+  /** How many of them ask for replies. */
+  requests = 0
   /** The options map of a subscribe; length 0: none. */
   optionsStart = 0
   optionsLength = 0
@@ -172,6 +174,7 @@ export class MsgpackFrameReader {
     this.messagesStart = span.start
     this.hasProperties = false
     this.delayed = 0
+    this.requests = 0
     let next = span.start
     for (let index = 0; index < count; index++) {
       if (!readArray(bytes, next, end, span) || span.length < 2 || span.length > 5) {
@@ -255,6 +258,7 @@ export class MsgpackFrameReader {
     if (next === MALFORMED) return this.#malformed(properties.problem)
     if (properties.hasAny) this.hasProperties = true
     if (properties.isDelayed) this.delayed++
+    if (properties.isRequest) this.requests++
     return next
   }
 

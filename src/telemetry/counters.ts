@@ -22,6 +22,11 @@ export const GATEWAY_COUNTERS = {
   gaps: '`GAP` notices sent',
   messagesDropped: 'entries that a `GAP` notice said were lost to a subscriber',
   slowConsumersClosed: 'connections closed with 4008',
+  requests: 'messages with `reply_to` that were passed on to a topic',
+  requestsUnanswered: 'messages with `reply_to` refused with `NO_RESPONDERS`: nobody listened',
+  repliesDelivered: 'messages for an inbox handed to its socket',
+  repliesDropped:
+    'messages for an inbox that was gone, or whose socket was full; their senders were told',
   heartbeatsMissed: 'connections closed because no sign of life came',
   shardRestarts: 'times a dead shard was replaced',
 } as const
