@@ -113,7 +113,7 @@ export class Gateway {
     this.#outbox = new Outbox(options.highWaterMarkBytes, counters, (session) => {
       this.fanOut.pump(session)
     })
-    this.inboxes = new Inboxes(this.#outbox, counters)
+    this.inboxes = new Inboxes(this.#outbox, counters, options.highWaterMarkBytes)
     this.fanOut = new FanOut(this.links, this.#outbox, counters, options)
     this.subscribing = new Subscribing(
       this.links,

@@ -20,14 +20,22 @@ const PREFIX = Buffer.from(PREFIX_TEXT)
 /** 128 bits: nobody finds one by trying. */
 const TOKEN_BYTES = 16
 
+/**
+ * Frames of one publish to an inbox. MessagePack grows when a JSON client gets it; this and the high-water mark
+ * stay below what a socket may buffer, so that nobody's replies get their requester closed.
+ */
+const REPLIES_BYTES_MAX = 4 * 1024 * 1024
+
 export class Inboxes {
   readonly #sessions = new Map<string, Session>()
   readonly #outbox: Outbox
   readonly #counters: Counters<GatewayCounter>
+  readonly #highWaterMarkBytes: number
 
-  constructor(outbox: Outbox, counters: Counters<GatewayCounter>) {
+  constructor(outbox: Outbox, counters: Counters<GatewayCounter>, highWaterMarkBytes: number) {
     this.#outbox = outbox
     this.#counters = counters
+    this.#highWaterMarkBytes = highWaterMarkBytes
   }
 
   get size(): number {
@@ -64,14 +72,21 @@ export class Inboxes {
       this.#counters.add('repliesDropped', count)
       throw new Refusal(Reply.noResponders, 'this inbox is gone, the reply was dropped')
     }
-    if (session.isCongested) {
+    const waiting = session.outboxBytes + session.socket.getBufferedAmount()
+    if (session.isCongested || waiting > this.#highWaterMarkBytes) {
       this.#counters.add('repliesDropped', count)
       const message = 'the connection of this inbox does not keep up, the reply was dropped'
       throw new Refusal(Reply.overloaded, message)
     }
-    for (const frame of inboxFrames(session.format, name, messages, count, Date.now())) {
-      this.#outbox.queue(session, frame)
+    const frames = inboxFrames(session.format, name, messages, count, Date.now())
+    let bytes = 0
+    for (const frame of frames) bytes += frame.length
+    if (bytes > REPLIES_BYTES_MAX) {
+      this.#counters.add('repliesDropped', count)
+      const message = `replies of one publish may have ${REPLIES_BYTES_MAX} bytes as the requester gets them, got ${bytes}`
+      throw new Refusal(Reply.payloadTooLarge, message)
     }
+    for (const frame of frames) this.#outbox.queue(session, frame)
     this.#counters.add('repliesDelivered', count)
   }
 }

@@ -26,7 +26,7 @@ export const GATEWAY_COUNTERS = {
   requestsUnanswered: 'messages with `reply_to` refused with `NO_RESPONDERS`: nobody listened',
   repliesDelivered: 'messages for an inbox handed to its socket',
   repliesDropped:
-    'messages for an inbox that was gone, or whose socket was full; their senders were told',
+    'messages for an inbox that was gone, or whose socket was full, or that were too large for it; their senders were told',
   heartbeatsMissed: 'connections closed because no sign of life came',
   shardRestarts: 'times a dead shard was replaced',
 } as const
