@@ -9,28 +9,29 @@ import { Close, Refusal, Reply, type ReplyCode } from '../errors.js'
 import {
   type JsonRequest,
   jsonRequest,
-  messagesBytes,
   parseJsonFrame,
   requestIdOf,
   requestsIn,
-  writeMessages,
 } from '../protocol/json-frames.js'
 import type { FrameLimits } from '../protocol/limits.js'
 import { MsgpackFrameReader, Op } from '../protocol/msgpack-frames.js'
-import {
-  ackFrame,
-  errorFrame,
-  infoFrame,
-  pongFrame,
-  type RequestId,
-} from '../protocol/server-frames.js'
-import { clientIdOf, isRecord, subscribeOptions } from '../protocol/subscribe-options.js'
+import { errorFrame, infoFrame, pongFrame, type RequestId } from '../protocol/server-frames.js'
+import { clientIdOf, isRecord } from '../protocol/subscribe-options.js'
 import { Acks, type Format, HttpReply, Outbound, PUBLISH_BATCH } from '../ring/record.js'
 import { type Doorbell, IDLE } from '../ring/wakeup.js'
 import type { ShardMemory } from '../shared-memory.js'
 import type { Counters, GatewayCounter } from '../telemetry/counters.js'
 import { FanOut, type FanOutOptions } from './fan-out.js'
-import { INBOX, Inboxes, isInbox, isInboxName } from './inboxes.js'
+import {
+  INBOX,
+  Inboxes,
+  isInbox,
+  isInboxName,
+  isInboxText,
+  jsonReplies,
+  packedReplies,
+  type Replies,
+} from './inboxes.js'
 import { Outbox } from './outbox.js'
 import { Publishing, type PublishingOptions } from './publishing.js'
 import { Requests } from './requests.js'
@@ -206,12 +207,9 @@ export class Gateway {
    * Throws Refusal (NO_RESPONDERS).
    */
   admitRequests(topic: string, count: number): void {
-    if (count === 0) return
-    if (!this.subscribing.hasListeners(topic)) {
-      this.counters.add('requestsUnanswered', count)
-      throw new Refusal(Reply.noResponders, `nobody listens to ${JSON.stringify(topic)} now`)
-    }
-    this.counters.add('requests', count)
+    if (count === 0 || this.subscribing.hasListeners(topic)) return
+    this.counters.add('requestsUnanswered', count)
+    throw new Refusal(Reply.noResponders, `nobody listens to ${JSON.stringify(topic)} now`)
   }
 
   /** Tells every connection when to come back, each at another time, and closes it. */
@@ -274,13 +272,15 @@ export class Gateway {
     const read = this.#reader
     if (read.op === Op.publish) {
       if (isInbox(frame, read.topicStart, read.topicLength)) {
-        this.#onReplyFrame(session, frame, requestId)
+        const inbox = this.names.textOf(frame, read.topicStart, read.topicLength)
+        this.#publishToInbox(session, inbox, packedReplies(frame, read), requestId)
         return
       }
       const topic = this.names.byBytes(frame, read.topicStart, read.topicLength)
       this.#admitPublish(session, topic.publishProblem, requestId !== undefined)
       this.admitRequests(topic.name, read.requests)
       this.publishing.msgpack(session.id, topic, frame, read)
+      if (read.requests > 0) this.counters.add('requests', read.requests)
       if (requestId !== undefined) session.inFlight++
       return
     }
@@ -306,58 +306,19 @@ export class Gateway {
     fields: Readonly<Record<string, unknown>>,
     requestId: RequestId,
   ): void {
-    if (text !== INBOX && !isInboxName(text)) {
-      this.subscribing.subscribe(session, text, fields, requestId)
-      return
-    }
-    if (text !== INBOX) {
-      const message = `topic "${INBOX}" gives an inbox of your own; nobody subscribes to others'`
-      throw new Refusal(Reply.badRequest, message)
-    }
-    if (subscribeOptions(fields, false, Date.now()).start.from !== 'live') {
-      throw new Refusal(Reply.badRequest, 'an inbox keeps nothing that could be replayed')
-    }
-    const result = { inbox: this.inboxes.open(session) }
-    this.#outbox.queue(session, ackFrame(session.format, requestId, text, result, Date.now()))
+    if (isInboxText(text)) this.inboxes.subscribe(session, text, fields, requestId)
+    else this.subscribing.subscribe(session, text, fields, requestId)
   }
 
   #unsubscribe(session: Session, text: string, requestId: RequestId): void {
-    if (text === INBOX && this.inboxes.close(session)) {
-      this.#outbox.queue(session, ackFrame(session.format, requestId, text, {}, Date.now()))
-    } else {
-      this.subscribing.unsubscribe(session, text, requestId)
-    }
+    if (text === INBOX) this.inboxes.unsubscribe(session, requestId)
+    else this.subscribing.unsubscribe(session, text, requestId)
   }
 
-  #onReplyFrame(session: Session, frame: Uint8Array, requestId: RequestId): void {
-    const read = this.#reader
-    const { buffer, byteOffset } = frame
-    const topic = Buffer.from(buffer, byteOffset + read.topicStart, read.topicLength)
-    const from = byteOffset + read.messagesStart
-    const messages = Buffer.from(buffer, from, read.messagesEnd - read.messagesStart)
-    this.#deliverReply(session, topic.toString(), messages, read.count, read.delayed > 0, requestId)
-  }
-
-  /** Messages for somebody's inbox: from here to the socket, past the shards. */
-  #deliverReply(
-    session: Session,
-    inbox: string,
-    messages: Buffer,
-    count: number,
-    isDelayed: boolean,
-    requestId: RequestId,
-  ): void {
+  /** A publish to an inbox, which passes the shards by; see inboxes.ts. */
+  #publishToInbox(session: Session, inbox: string, replies: Replies, requestId: RequestId): void {
     this.#refuseWhileDraining()
-    if (isDelayed) {
-      throw new Refusal(
-        Reply.badRequest,
-        'a message to an inbox cannot be delayed: nothing keeps it',
-      )
-    }
-    this.inboxes.deliver(inbox, messages, count)
-    if (requestId === undefined) return
-    const result = { delivered: count }
-    this.#outbox.queue(session, ackFrame(session.format, requestId, inbox, result, Date.now()))
+    this.inboxes.publish(session, inbox, replies, requestId)
   }
 
   #unpackOptions(bytes: Uint8Array): Readonly<Record<string, unknown>> {
@@ -397,17 +358,16 @@ export class Gateway {
     if ('messages' in request) {
       const { messages } = request
       if (isInboxName(request.topic)) {
-        const packed = Buffer.allocUnsafe(messagesBytes(messages))
-        writeMessages(packed, 0, messages)
-        const isDelayed = messages.some((message) => message.isDelayed)
-        this.#deliverReply(session, request.topic, packed, messages.length, isDelayed, requestId)
+        this.#publishToInbox(session, request.topic, jsonReplies(messages), requestId)
         return
       }
       const topic = this.names.byName(request.topic)
       this.#admitPublish(session, topic.publishProblem, requestId !== undefined)
-      this.admitRequests(topic.name, requestsIn(messages))
+      const requests = requestsIn(messages)
+      this.admitRequests(topic.name, requests)
       const flags = request.type === 'publish_batch' ? PUBLISH_BATCH : 0
       this.publishing.json(session.id, topic, messages, requestId, flags)
+      this.counters.add('requests', requests)
       if (requestId !== undefined) session.inFlight++
     } else if (request.type === 'ping') {
       this.#outbox.queue(session, pongFrame(session.format, requestId, Date.now()))

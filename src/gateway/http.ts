@@ -180,10 +180,12 @@ export class HttpDoor {
     const frame = parseBody(body)
     const type = Object.hasOwn(frame, 'messages') ? 'publish_batch' : 'publish'
     const messages = jsonMessages(frame, body, type, options)
-    this.#gateway.admitRequests(topic.name, requestsIn(messages))
+    const asked = requestsIn(messages)
+    this.#gateway.admitRequests(topic.name, asked)
     const token = requests.add(this.#requester(() => token, respond))
     try {
       publishing.json(token, topic, messages, undefined, PUBLISH_HTTP)
+      this.#gateway.counters.add('requests', asked)
     } catch (error) {
       requests.delete(token)
       this.#gateway.counters.add('publishesRefused')

@@ -8,6 +8,10 @@
  */
 import { randomBytes } from 'node:crypto'
 import { Refusal, Reply } from '../errors.js'
+import { type JsonMessage, messagesBytes, writeMessages } from '../protocol/json-frames.js'
+import type { MsgpackFrameReader } from '../protocol/msgpack-frames.js'
+import { ackFrame, type RequestId } from '../protocol/server-frames.js'
+import { subscribeOptions } from '../protocol/subscribe-options.js'
 import type { Counters, GatewayCounter } from '../telemetry/counters.js'
 import { inboxFrames } from './inbox-frames.js'
 import type { Outbox } from './outbox.js'
@@ -19,6 +23,13 @@ const PREFIX_TEXT = `${INBOX}.`
 const PREFIX = Buffer.from(PREFIX_TEXT)
 /** 128 bits: nobody finds one by trying. */
 const TOKEN_BYTES = 16
+
+/** Messages on their way to an inbox: MessagePack, back to back, checked. */
+export interface Replies {
+  readonly messages: Buffer
+  readonly count: number
+  readonly isDelayed: boolean
+}
 
 /**
  * Frames of one publish to an inbox. MessagePack grows when a JSON client gets it; this and the high-water mark
@@ -42,31 +53,59 @@ export class Inboxes {
     return this.#sessions.size
   }
 
-  /** Gives the connection its inbox, and returns the name. Throws Refusal when it has one. */
-  open(session: Session): string {
+  /** Gives the connection its inbox; the ack names it. Throws Refusal. */
+  subscribe(
+    session: Session,
+    text: string,
+    fields: Readonly<Record<string, unknown>>,
+    requestId: RequestId,
+  ): void {
+    if (text !== INBOX) {
+      const message = `topic "${INBOX}" gives an inbox of your own; nobody subscribes to others'`
+      throw new Refusal(Reply.badRequest, message)
+    }
     if (session.inbox !== undefined) {
       const message = `topic "${INBOX}" is subscribed already on this connection`
       throw new Refusal(Reply.badRequest, message)
     }
+    if (subscribeOptions(fields, false, Date.now()).start.from !== 'live') {
+      throw new Refusal(Reply.badRequest, 'an inbox keeps nothing that could be replayed')
+    }
     const inbox = `${PREFIX_TEXT}${randomBytes(TOKEN_BYTES).toString('base64url')}`
     session.inbox = inbox
     this.#sessions.set(inbox, session)
-    return inbox
+    this.#ack(session, requestId, text, { inbox })
   }
 
-  /** False when it had none. */
-  close(session: Session): boolean {
-    if (session.inbox === undefined) return false
+  /** Throws Refusal (TOPIC_NOT_FOUND) when it has none. */
+  unsubscribe(session: Session, requestId: RequestId): void {
+    if (session.inbox === undefined) {
+      const message = `there is no subscription to "${INBOX}" on this connection`
+      throw new Refusal(Reply.topicNotFound, message)
+    }
+    this.close(session)
+    this.#ack(session, requestId, INBOX, {})
+  }
+
+  /** The connection is gone, or wants its inbox no more. */
+  close(session: Session): void {
+    if (session.inbox === undefined) return
     this.#sessions.delete(session.inbox)
     session.inbox = undefined
-    return true
   }
 
-  /**
-   * Passes messages (MessagePack, back to back, checked) on to the inbox of this name. Throws Refusal when
-   * it is gone, or when its connection does not read: a reply is handed over or refused, never kept.
-   */
-  deliver(name: string, messages: Buffer, count: number): void {
+  /** Passes a client's replies on to an inbox, and acks them. Throws Refusal. */
+  publish(from: Session, inbox: string, replies: Replies, requestId: RequestId): void {
+    if (replies.isDelayed) {
+      const message = 'a message to an inbox cannot be delayed: nothing keeps it'
+      throw new Refusal(Reply.badRequest, message)
+    }
+    this.#deliver(inbox, replies)
+    if (requestId !== undefined) this.#ack(from, requestId, inbox, { delivered: replies.count })
+  }
+
+  /** A reply is handed over or refused, never kept. */
+  #deliver(name: string, { messages, count }: Replies): void {
     const session = this.#sessions.get(name)
     if (session === undefined) {
       this.#counters.add('repliesDropped', count)
@@ -89,6 +128,36 @@ export class Inboxes {
     for (const frame of frames) this.#outbox.queue(session, frame)
     this.#counters.add('repliesDelivered', count)
   }
+
+  #ack(
+    session: Session,
+    requestId: RequestId,
+    topic: string,
+    result: Readonly<Record<string, unknown>>,
+  ): void {
+    this.#outbox.queue(session, ackFrame(session.format, requestId, topic, result, Date.now()))
+  }
+}
+
+/** The messages of a MessagePack frame that was read, where they stand. */
+export function packedReplies(frame: Uint8Array, read: MsgpackFrameReader): Replies {
+  const { messagesStart, messagesEnd, count, delayed } = read
+  const from = frame.byteOffset + messagesStart
+  const messages = Buffer.from(frame.buffer, from, messagesEnd - messagesStart)
+  return { messages, count, isDelayed: delayed > 0 }
+}
+
+/** The messages of a JSON frame, as a MessagePack client would have sent them. */
+export function jsonReplies(replies: readonly JsonMessage[]): Replies {
+  const messages = Buffer.allocUnsafe(messagesBytes(replies))
+  writeMessages(messages, 0, replies)
+  const isDelayed = replies.some((reply) => reply.isDelayed)
+  return { messages, count: replies.length, isDelayed }
+}
+
+/** Whether a subscription to this is about inboxes: one's own, or those of others. */
+export function isInboxText(text: string): boolean {
+  return text === INBOX || isInboxName(text)
 }
 
 /** Whether this is the name of an inbox, as far as the beginning says. */
