@@ -191,6 +191,12 @@ const topics = {
     max: 24 * DAY_MS,
     doc: 'Entries older than this are dropped from history. 0: no limit by age.',
   },
+  topicRulesFile: {
+    env: 'TOPIC_RULES_FILE',
+    kind: 'file',
+    default: '',
+    doc: 'JSON file with options of topics by pattern: history size, bytes and age, TTL, deduplication window, events (PROTOCOL.md has the form). Read and checked once at start. Empty: the options above hold for every topic, unless POST /topics says otherwise.',
+  },
 } as const satisfies Table
 
 const subscribers = {
@@ -232,7 +238,7 @@ const subscribers = {
     default: 4096,
     min: 1,
     max: 65_536,
-    doc: 'Consumer groups of each worker. Each takes 1 KiB, and about 32 bytes for every message that it has taken and not settled. Beyond: LIMIT_EXCEEDED.',
+    doc: 'Consumer groups of each worker. Each takes 3.3 KiB, and about 32 bytes for every message that it has taken and not settled. Beyond: LIMIT_EXCEEDED.',
   },
   maxGroupMembers: {
     env: 'MAX_GROUP_MEMBERS',

@@ -24,6 +24,7 @@ export type Kind =
   | { readonly kind: 'host' }
   | { readonly kind: 'file' }
   | { readonly kind: 'origins' }
+  | { readonly kind: 'file' }
 
 export type Value = string | number | boolean | readonly string[]
 
@@ -70,6 +71,8 @@ export function ruleOf(kind: Kind): string {
       return 'the path of a file'
     case 'origins':
       return 'a comma-separated list of origins (like https://app.example.com), or *'
+    case 'file':
+      return 'the path of a file'
   }
 }
 
@@ -116,6 +119,8 @@ function readerOf(kind: Kind): (text: string) => Value | undefined {
       return (text) => text
     case 'origins':
       return readOrigins
+    case 'file':
+      return (text) => text
   }
 }
 

@@ -14,6 +14,7 @@ import {
   subscribeOptions,
 } from '../protocol/subscribe-options.js'
 import { type ControlNotice, type FilterRef, FORMATS, type Format } from '../ring/record.js'
+import { PatternSet } from '../routing/pattern-set.js'
 import { isPattern, patternProblem } from '../routing/topic-name.js'
 import type { FanOut } from './fan-out.js'
 import type { Filters } from './filters.js'
@@ -46,6 +47,8 @@ export class Subscribing {
   readonly #filters: Filters
   /** Groups by format, then filter and text. */
   readonly #groups = [new Map<string, PatternGroup>(), new Map<string, PatternGroup>()] as const
+  /** The same patterns, to ask which of them match a topic that need not exist. */
+  readonly #patterns = new PatternSet()
   #lastGroupId = 0
   /** Subscriptions per topic or pattern, the ones still waiting for the shard included. */
   readonly #counts = new Map<string, number>()
@@ -74,6 +77,15 @@ export class Subscribing {
   /** Subscriptions of all connections. */
   get total(): number {
     return this.#total
+  }
+
+  /**
+   * Whether a message to this topic would reach anybody: a subscription to it or to a pattern that matches,
+   * also one that is on its way to the shard, paused by its socket, or that of who asks.
+   */
+  hasListeners(topic: string): boolean {
+    if (this.#counts.has(topic)) return true
+    return this.#patterns.size > 0 && this.#patterns.match(topic).length > 0
   }
 
   /** Throws Refusal; otherwise the ack or the error follows when the shards have answered. */
@@ -344,6 +356,7 @@ export class Subscribing {
     } while (this.#fanOut.groups.has(this.#lastGroupId))
     const group = new PatternGroup(this.#lastGroupId, text, format, filterId)
     this.#groups[format].set(key, group)
+    this.#patterns.add(text, group.id)
     this.#fanOut.groups.set(group.id, group)
     return group
   }
@@ -398,6 +411,7 @@ export class Subscribing {
   #releaseGroup(group: PatternGroup): void {
     if (group.members.size > 0) return
     this.#groups[group.format].delete(groupKey(group.filterId, group.text))
+    this.#patterns.remove(group.text, group.id)
     this.#fanOut.groups.delete(group.id)
     for (const link of this.#links) link.send({ op: 'dropPattern', patternId: group.id })
     for (const feed of [...group.feeds]) {

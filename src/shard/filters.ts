@@ -129,6 +129,11 @@ export class FilterTable {
     return this.#remember(id, text, slot)
   }
 
+  /** A filter that somebody else keeps, as groups keep theirs. */
+  unnumbered(text: string): Filter {
+    return new Filter(0, text, this.#evaluation)
+  }
+
   /** Removes a filter, if it is known. */
   remove(id: number): void {
     const slot = this.#slots.get(id)

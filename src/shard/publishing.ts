@@ -69,20 +69,21 @@ export class Publishing {
       this.#shard.nowMs,
     )
     if (firstSeq < 0) {
-      const [reply, message] = this.#whyNotStored(firstSeq, count)
+      const [reply, message] = this.#whyNotStored(topic, firstSeq, count)
       return this.refuse(ordinal, start, reply, message)
     }
+    this.#shard.appended(topic, firstSeq, count)
     this.#shard.stored(topic, count, messagesEnd - messages)
     return this.#ack(start, topic, firstSeq, count)
   }
 
-  #whyNotStored(outcome: number, count: number): [ReplyCode, string] {
+  #whyNotStored(topic: Topic, outcome: number, count: number): [ReplyCode, string] {
     if (outcome === NOT_JSON) {
       return [Reply.badRequest, 'messages.payload of encoding 1 must be JSON text']
     }
     if (outcome === OVER_RETENTION) {
-      const { count: most, bytes } = this.#shard.options.retention
-      const message = `a batch of ${count} does not fit TOPIC_HISTORY_SIZE=${most}, TOPIC_BYTES_MAX=${bytes}`
+      const { count: most, bytes } = topic.log.retention
+      const message = `a batch of ${count} does not fit the topic's history_size=${most}, history_bytes=${bytes}`
       return [Reply.limitExceeded, message]
     }
     return [Reply.overloaded, 'LOG_MEMORY_BYTES is used up, the message was not stored']

@@ -20,7 +20,14 @@ export class Selection {
   last = 0
 
   /** Looks at entries from `first` on, at most to `last` and until about `maxBytes` are found. */
-  take(topic: Topic, filter: Filter, first: number, last: number, maxBytes: number): void {
+  take(
+    topic: Topic,
+    filter: Filter,
+    first: number,
+    last: number,
+    maxBytes: number,
+    isExpired: ((topic: Topic, seq: number) => boolean) | undefined,
+  ): void {
     const { log } = topic
     const end = Math.min(last, first + SELECTION_ENTRIES_MAX - 1)
     const workMax = filter.work + SELECTION_WORK_MAX
@@ -29,7 +36,7 @@ export class Selection {
     let seq = first
     for (; seq <= end; seq++) {
       if (seq > first && filter.work > workMax) break
-      if (!filter.wants(topic, seq)) continue
+      if (isExpired?.(topic, seq) || !filter.wants(topic, seq)) continue
       const bytes = log.endOf(seq) - log.offsetOf(seq)
       if (this.count > 0 && this.bytes + bytes > maxBytes) break
       this.seqs[this.count++] = seq
