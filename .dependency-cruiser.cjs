@@ -2,7 +2,7 @@
  * The arrows between folders (docs/ARCHITECTURE.md): who may import whom. `npm run arrows` and
  * test/architecture.test.ts check them. Types may cross: they leave nothing at run time.
  */
-const PURE_STAGES = ['protocol', 'routing', 'ring', 'log']
+const PURE_STAGES = ['protocol', 'routing', 'ring', 'log', 'filter']
 
 /** A stage that may import only its own folder, src/errors.ts, Node and packages. */
 const standsAlone = (stage) => ({

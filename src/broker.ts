@@ -2,6 +2,7 @@
  * The composition root: the only file that knows every stage.
  * Runs on: the main thread. Owns: gateway, listener, supervisor and what they share.
  */
+import { readFile } from 'node:fs/promises'
 import type { Logger } from 'pino'
 import type { Config } from './config.js'
 import { Gateway } from './gateway/gateway.js'
@@ -22,6 +23,7 @@ import {
 } from './shared-memory.js'
 import { Supervisor } from './supervisor.js'
 import { Counters, GATEWAY_COUNTERS, SHARD_COUNTERS } from './telemetry/counters.js'
+import { readTopicRules } from './topic-rules.js'
 import { shardWorkerFile } from './worker-file.js'
 
 /** Of the time that a shutdown has, this much goes to what clients are still owed. */
@@ -103,6 +105,7 @@ export class Broker {
     const listener = new Listener(uws, gateway, door, config, gatewayLogger)
     try {
       await supervisor.start()
+      if (config.routesFile !== '') await loadRoutes(gateway, config.routesFile)
       gateway.start()
       const port = await listener.listen()
       const heartbeat = new Heartbeat(gateway, config.heartbeatIntervalMs)
@@ -172,6 +175,17 @@ function shardOptions(config: Config): ShardOptions {
     },
     maxTopics: config.maxTopics,
     autoCreateTopics: config.autoCreateTopics,
+    topicRules: config.topicRulesFile === '' ? [] : readTopicRules(config.topicRulesFile),
+  }
+}
+
+/** Rejects with what is wrong with the file. */
+async function loadRoutes(gateway: Gateway, file: string): Promise<void> {
+  try {
+    gateway.routes.load(JSON.parse(await readFile(file, 'utf8')))
+    gateway.flush()
+  } catch (error) {
+    throw new Error(`ROUTES_FILE=${file}: ${(error as Error).message}`, { cause: error })
   }
 }
 

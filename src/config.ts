@@ -76,6 +76,12 @@ const server = {
     values: ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
     doc: 'Least level that is logged. Payloads are never logged, at any level.',
   },
+  routesFile: {
+    env: 'ROUTES_FILE',
+    kind: 'file',
+    default: '',
+    doc: 'JSON file with the routing rules to begin with: a list of {"name", "source", "filter", "targets"}. Read once at start; a rule that is wrong keeps the broker from starting. Empty: none.',
+  },
   shutdownTimeoutMs: {
     env: 'SHUTDOWN_TIMEOUT_MS',
     kind: 'duration',
@@ -185,6 +191,12 @@ const topics = {
     max: 24 * DAY_MS,
     doc: 'Entries older than this are dropped from history. 0: no limit by age.',
   },
+  topicRulesFile: {
+    env: 'TOPIC_RULES_FILE',
+    kind: 'file',
+    default: '',
+    doc: 'JSON file with options of topics by pattern: history size, bytes and age, TTL, deduplication window, events (PROTOCOL.md has the form). Read and checked once at start. Empty: the options above hold for every topic, unless POST /topics says otherwise.',
+  },
 } as const satisfies Table
 
 const subscribers = {
@@ -226,7 +238,7 @@ const subscribers = {
     default: 4096,
     min: 1,
     max: 65_536,
-    doc: 'Consumer groups of each worker. Each takes 1 KiB, and about 32 bytes for every message that it has taken and not settled. Beyond: LIMIT_EXCEEDED.',
+    doc: 'Consumer groups of each worker. Each takes 3.3 KiB, and about 32 bytes for every message that it has taken and not settled. Beyond: LIMIT_EXCEEDED.',
   },
   maxGroupMembers: {
     env: 'MAX_GROUP_MEMBERS',
@@ -235,6 +247,14 @@ const subscribers = {
     min: 1,
     max: 262_144,
     doc: 'Members of all groups of each worker, 128 bytes each. Beyond: LIMIT_EXCEEDED.',
+  },
+  maxFilters: {
+    env: 'MAX_FILTERS',
+    kind: 'integer',
+    default: 128,
+    min: 0,
+    max: 1000,
+    doc: 'Different filters in use at once, in the whole broker: every message of a topic is looked at once for each that its readers use. Beyond: LIMIT_EXCEEDED. 0 turns filters off.',
   },
   heartbeatIntervalMs: {
     env: 'HEARTBEAT_INTERVAL_MS',

@@ -69,6 +69,13 @@ export const Reply = {
     status: 404,
     doc: 'the topic has no such group, or this connection is no member of it',
   },
+  noResponders: {
+    id: 10,
+    code: 'NO_RESPONDERS',
+    retryable: true,
+    status: 503,
+    doc: 'a request that nobody listens for, or a reply whose inbox is gone; the message was **not** stored',
+  },
 } as const satisfies Record<string, ReplyCode>
 
 /** Close codes: 4000–4499 ask the client to connect again, 4500–4999 ask it not to. */

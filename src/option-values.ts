@@ -22,7 +22,9 @@ export type Kind =
   | { readonly kind: 'boolean' }
   | { readonly kind: 'choice'; readonly values: readonly string[] }
   | { readonly kind: 'host' }
+  | { readonly kind: 'file' }
   | { readonly kind: 'origins' }
+  | { readonly kind: 'file' }
 
 export type Value = string | number | boolean | readonly string[]
 
@@ -33,7 +35,7 @@ export type ValueOf<K extends Kind> = K extends { readonly kind: 'choice' }
     ? boolean
     : K extends { readonly kind: 'origins' }
       ? readonly string[]
-      : K extends { readonly kind: 'host' }
+      : K extends { readonly kind: 'host' | 'file' }
         ? string
         : number
 
@@ -65,8 +67,12 @@ export function ruleOf(kind: Kind): string {
       return `one of ${kind.values.join(', ')}`
     case 'host':
       return 'an IP address or a host name'
+    case 'file':
+      return 'the path of a file'
     case 'origins':
       return 'a comma-separated list of origins (like https://app.example.com), or *'
+    case 'file':
+      return 'the path of a file'
   }
 }
 
@@ -109,8 +115,12 @@ function readerOf(kind: Kind): (text: string) => Value | undefined {
       return (text) => kind.values.find((value) => value === text.toLowerCase())
     case 'host':
       return (text) => (/^[^\s/]+$/.test(text) ? text : undefined)
+    case 'file':
+      return (text) => text
     case 'origins':
       return readOrigins
+    case 'file':
+      return (text) => text
   }
 }
 

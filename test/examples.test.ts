@@ -63,6 +63,14 @@ const PROMISED: Readonly<Record<string, readonly string[]>> = {
     'order 3: shipped',
     'finished: 1 2 3; tea left: 3',
   ],
+  'request-reply.mjs': [
+    'NoRespondersError, retryable: true',
+    'tea costs 4.5',
+    'RequestFailedError: no such product: gold',
+    'in stock: 7',
+    'TimeoutError, retryable: true',
+    'late replies: 1, pending: 0',
+  ],
   'wildcard-routing.mjs': [
     'orders.created     → #.created  orders.#  orders.*',
     'orders.eu.created  → #.created  orders.#',

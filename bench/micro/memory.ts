@@ -5,11 +5,12 @@
 import { BlockAllocator } from '../../src/log/block-allocator.js'
 import { TopicDirectory } from '../../src/log/directory.js'
 import { type LogMemory, type Retention, TopicLog } from '../../src/log/topic-log.js'
+import { RandomIds } from '../../src/protocol/random-ids.js'
 import { type SharedViews, viewsOf } from '../../src/ring/layout.js'
 import { hashTopic } from '../../src/routing/topic-hash.js'
 import { Appender } from '../../src/shard/appender.js'
 import { Journal } from '../../src/shard/journal.js'
-import { RandomIds } from '../../src/shard/random-ids.js'
+import { SettingsTable } from '../../src/shard/topic-settings.js'
 import { Topic } from '../../src/shard/topics.js'
 import { allocateSharedMemory, type ShardMemory } from '../../src/shared-memory.js'
 import { arrayHeader, binHeader, NIL, shortText } from '../load/msgpack.js'
@@ -32,6 +33,7 @@ function shardMemory(): { readonly memory: ShardMemory; readonly views: SharedVi
     maxPatterns: 16,
     maxGroups: 1,
     maxGroupMembers: 1,
+    maxFilters: 16,
   }
   const [memory] = allocateSharedMemory({ ...plan, logMemoryBytes: 64 * MIB })
   if (memory === undefined) throw new Error('no shard was planned')
@@ -68,8 +70,9 @@ export function logUnderTest(): LogUnderTest {
   const slot = directory.tryTake(1, name, epoch)
   if (!TopicLog.tryCreate(logMemory, slot)) throw new Error('no memory for a log')
   directory.activate(slot)
+  const settings = new SettingsTable([], RETENTION).of(String(name), () => undefined)
   const log = new TopicLog(logMemory, slot, RETENTION)
-  const topic = new Topic(slot, 1, name, hashTopic(name, 0, name.length), epoch, log)
+  const topic = new Topic(slot, 1, name, hashTopic(name, 0, name.length), epoch, log, settings)
   const appender = new Appender(views, new Journal(views), new RandomIds(), () => {})
   let next = layout.inbound
   return {

@@ -13,6 +13,8 @@ import { addHealth } from './health.js'
 import { addHistory } from './history.js'
 import { addGlobalOptions } from './options.js'
 import { addPub } from './pub.js'
+import { addReply } from './reply.js'
+import { addReq } from './req.js'
 import { addStart } from './start.js'
 import { addStats } from './stats.js'
 import { addSub } from './sub.js'
@@ -57,8 +59,10 @@ export function buildProgram(terminal: Terminal): Command {
     })
     .addHelpText('after', `${EXAMPLES}\n\n${exitCodesText()}`)
   addGlobalOptions(program)
-  const parts = [addStart, addPub, addSub, addTopics, addHistory, addHealth, addStats, addTop]
-  for (const add of [...parts, addBench, addConfig]) add(program, terminal)
+  const messages = [addPub, addSub, addReq, addReply, addTopics, addHistory]
+  for (const add of [addStart, ...messages, addHealth, addStats, addTop, addBench, addConfig]) {
+    add(program, terminal)
+  }
   addCompletion(program, terminal)
   return program
 }

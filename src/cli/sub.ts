@@ -23,6 +23,7 @@ interface SubOptions {
   readonly since?: string
   readonly fromSeq?: number
   readonly epoch?: string
+  readonly filter?: string
   readonly count?: number
   readonly raw?: true
 }
@@ -59,6 +60,7 @@ export function addSub(program: Command, terminal: Terminal): void {
       '--epoch <epoch>',
       'with --from-seq: the log in which it counts; of another all is sent',
     )
+    .option('--filter <cel>', 'only messages for which this is true: payload.amount > 100')
     .option('-n, --count <n>', 'end after n messages', parseCount)
     .option('--raw', 'print payloads only')
     .addHelpText('after', HELP)
@@ -105,13 +107,15 @@ async function follow(
   }
 }
 
-function subscribeOptions({ last, since, fromSeq, epoch }: SubOptions): SubscribeOptions {
+function subscribeOptions(options: SubOptions): SubscribeOptions {
+  const { last, since, fromSeq, epoch, filter } = options
   return {
     clientId: `ringcast-sub-${process.pid}`,
     ...(last === undefined ? {} : { lastN: last }),
     ...(since === undefined ? {} : { since }),
     ...(fromSeq === undefined ? {} : { fromSeq }),
     ...(epoch === undefined ? {} : { epoch }),
+    ...(filter === undefined ? {} : { filter }),
   }
 }
 

@@ -67,9 +67,13 @@ export function oneByOne(bundle: Bundle): Bundle[] {
 }
 
 /** Whether this refusal may be the fault of one message that the others need not share. */
-export function isOneToBlame({ batch, isWhole }: Bundle, { code }: WireError): boolean {
-  const isAboutContent = code === 'BAD_REQUEST' || code === 'PAYLOAD_TOO_LARGE'
-  return isAboutContent && batch.count > 1 && !isWhole
+export function isOneToBlame({ batch, isWhole }: Bundle, error: WireError): boolean {
+  return isAboutContent(error) && batch.count > 1 && !isWhole
+}
+
+/** Whether it is about what a message says, and not about where it goes. */
+export function isAboutContent({ code }: WireError): boolean {
+  return code === 'BAD_REQUEST' || code === 'PAYLOAD_TOO_LARGE'
 }
 
 export function publishError({ code, message, retryable }: WireError): Error {

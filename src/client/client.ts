@@ -22,11 +22,19 @@ import type { MessageHandler } from './handler.js'
 import type { Message } from './message.js'
 import { type ClientHooks, type ConnectOptions, type Settings, settingsOf } from './options.js'
 import { type BatchResult, Publisher, type PublishOptions } from './publisher.js'
+import type { Replies } from './replies.js'
+import {
+  Requester,
+  type RequestManyOptions,
+  type RequestOptions,
+  type RequestStats,
+} from './request.js'
+import { type RequestHandler, Responder } from './responder.js'
 import { SafeEmitter, throwLater } from './safe-emitter.js'
 import type { SettleRequest } from './settlements.js'
 import { findWebSocket, type WebSocketClass } from './socket.js'
 import { type SubscribeOptions, Subscription } from './subscription.js'
-import type { AckResult, Wire, WireError, WireInfo, WireSink } from './wire.js'
+import type { AckResult, Frame, Wire, WireError, WireInfo, WireSink } from './wire.js'
 
 /**
  * connecting: never open yet. open. reconnecting: lost, and trying again. draining: drain() was called.
@@ -45,7 +53,7 @@ export interface ClientEvents {
 }
 
 /** Who sent a request and waits for its answer. */
-interface Requester {
+interface Asker {
   onAck(result: AckResult): void
   onError(error: WireError): void
 }
@@ -90,14 +98,17 @@ export class Client extends SafeEmitter<ClientEvents> {
   readonly #wire: Wire
   readonly #connection: Connection
   readonly #publisher: Publisher
+  readonly #requester: Requester
+  readonly #responder: Responder
   readonly #sink: WireSink
   /** By topic or pattern, or by topic and group; the broker takes one of each per connection. */
   readonly #attachments = new Map<string, Attachment>()
   /** Subscribes, unsubscribes and settlements that wait for their answer, by request id. */
-  readonly #requests = new Map<number, Requester>()
+  readonly #requests = new Map<number, Asker>()
   readonly #subscriptions = new Set<Subscription<never>>()
   readonly #consumers = new Set<Consumer<never>>()
   #lastRequestId = 0
+  #undeliveredReplies = 0
   #state: ClientState = 'connecting'
   #lastFailure = ''
   #openTimer: ReturnType<typeof setTimeout> | undefined
@@ -122,27 +133,35 @@ export class Client extends SafeEmitter<ClientEvents> {
       },
     )
     const connection = this.#connection
-    this.#publisher = new Publisher(
-      this.#wire,
-      {
-        get isOpen() {
-          return connection.isOpen
-        },
-        get bufferedBytes() {
-          return connection.bufferedBytes
-        },
-        send: (frame) => connection.send(frame),
-        nextRequestId: () => this.#nextRequestId(),
-        onDrain: () => this.emit('drain'),
+    const outlet = {
+      get isOpen() {
+        return connection.isOpen
       },
-      settings,
-    )
+      get bufferedBytes() {
+        return connection.bufferedBytes
+      },
+      send: (frame: Frame) => connection.send(frame),
+      nextRequestId: () => this.#nextRequestId(),
+      onDrain: () => this.emit('drain'),
+      flush: () => this.#publisher.flush(),
+      onConsume: (message: Message) => this.#callHook(this.#hooks.onConsume, message),
+    }
+    this.#publisher = new Publisher(this.#wire, outlet, settings)
+    this.#requester = new Requester(this.#wire, outlet, settings)
+    this.#responder = new Responder({
+      codec: settings.codec,
+      publish: (topic, message) => this.#publisher.publishEncoded(topic, message),
+      onLate: () => this.#undeliveredReplies++,
+      onError: (error) => this.#tell(error),
+    })
     this.#sink = {
       onAck: (requestId, result) => this.#onAck(requestId, result),
       onMessage: (message) => {
         const { delivery, topic, pattern = topic } = message
         const key = delivery === undefined ? pattern : membershipKey(topic, delivery.group)
-        this.#attachments.get(key)?.onMessage(message)
+        const attachment = this.#attachments.get(key)
+        if (attachment !== undefined) attachment.onMessage(message)
+        else if (delivery === undefined) this.#requester.onMessage(message)
       },
       onError: (requestId, error) => this.#onError(requestId, error),
       onPong: () => {},
@@ -314,6 +333,67 @@ export class Client extends SafeEmitter<ClientEvents> {
   }
 
   /**
+   * Asks, and resolves with the first reply. Sent at most once: a request may have been handled though no
+   * reply came. It waits for a connection if there is none, and no longer than `timeoutMs` in all.
+   * @throws NoRespondersError nobody listens to the topic; said at once
+   * @throws TimeoutError no reply within `timeoutMs`
+   * @throws RequestFailedError the responder failed; the message says why
+   * @throws ConnectionClosedError closed, or lost before the reply came
+   * @throws OverloadedError, PublishError, InvalidPayloadError as of publish()
+   * @example
+   * const { payload } = await client.request<number>('prices.get', 'tea', { timeoutMs: 1000 })
+   */
+  async request<Payload = unknown>(
+    topic: string,
+    payload: unknown,
+    options?: RequestOptions,
+  ): Promise<Message<Payload>> {
+    this.#callHook(this.#hooks.onPublish, topic, payload)
+    return (await this.#requester.request(topic, payload, options)) as Message<Payload>
+  }
+
+  /**
+   * Asks everybody who listens, and gives their replies as they come: until there are `max`, `stallMs`
+   * after one, and `timeoutMs` after the request at the latest. No reply at all is no error.
+   * @throws RangeError an option that cannot be; all else is thrown by the iterator
+   * @example
+   * const replies = await client.requestMany('inventory.count', 'tea', { max: 3 }).collect()
+   */
+  requestMany<Payload = unknown>(
+    topic: string,
+    payload: unknown,
+    options?: RequestManyOptions,
+  ): Replies<Payload> {
+    this.#callHook(this.#hooks.onPublish, topic, payload)
+    return this.#requester.requestMany(topic, payload, options) as Replies<Payload>
+  }
+
+  /**
+   * Answers requests to a topic or pattern: subscribes, and sends what the handler returns, or that it failed
+   * for good, to who asked. Messages that ask for no reply are handled, too. Several responders each get
+   * every request, and the first reply wins.
+   * @throws as subscribe() does
+   * @example
+   * client.respond<string>('prices.get', ({ payload }) => prices[payload])
+   */
+  respond<Payload = unknown>(
+    text: string,
+    handler: RequestHandler<Payload, unknown>,
+    options?: SubscribeOptions,
+  ): Subscription<Payload> {
+    const responder = this.#responder
+    const subscription = this.subscribe(text, responder.handlerOf(handler), options)
+    subscription.on('failure', (error, message) => responder.onFailure(message, error))
+    return subscription
+  }
+
+  /** Counts of requests and replies, for monitoring. */
+  get requestStats(): RequestStats {
+    const { pending, lateReplies } = this.#requester
+    return { pending, lateReplies, undeliveredReplies: this.#undeliveredReplies }
+  }
+
+  /**
    * Ends it gracefully: takes nothing more from the broker, lets handlers handle and iterators take
    * what was received (consumers of groups give back what no handler has begun), waits until every publish is confirmed or sent, then closes. Handlers may
    * still publish. Resolves when the connection is gone, not much later than `timeoutMs`.
@@ -352,7 +432,8 @@ export class Client extends SafeEmitter<ClientEvents> {
     })
     const isBusy = () => {
       const { unconfirmed, pendingBytes } = this.#publisher
-      const isOwed = unconfirmed > 0 || pendingBytes > 0 || this.#connection.bufferedBytes > 0
+      const isSending = pendingBytes > 0 || this.#connection.bufferedBytes > 0
+      const isOwed = unconfirmed > 0 || isSending || this.#requester.pending > 0
       return isOwed || isLeaving || subscriptions.some(({ isIdle }) => !isIdle)
     }
     while (isBusy() && this.#state === 'draining' && performance.now() < deadline) {
@@ -386,6 +467,7 @@ export class Client extends SafeEmitter<ClientEvents> {
     this.#settleOpened = undefined
     for (const attachment of [...this.#attachments.values()]) attachment.onConnected()
     this.#publisher.onConnected()
+    this.#requester.onConnected()
   }
 
   #onFrame(data: Uint8Array | string): void {
@@ -401,18 +483,20 @@ export class Client extends SafeEmitter<ClientEvents> {
 
   #onAck(requestId: number, result: AckResult): void {
     if (this.#publisher.onAck(requestId, result)) return
-    const requester = this.#requests.get(requestId)
+    if (this.#requester.onAck(requestId, result)) return
+    const asker = this.#requests.get(requestId)
     this.#requests.delete(requestId)
-    requester?.onAck(result)
+    asker?.onAck(result)
   }
 
   #onError(requestId: number | undefined, error: WireError): void {
     const { code, message, retryable } = error
     if (requestId !== undefined) {
       if (this.#publisher.onError(requestId, error)) return
-      const requester = this.#requests.get(requestId)
+      if (this.#requester.onError(requestId, error)) return
+      const asker = this.#requests.get(requestId)
       this.#requests.delete(requestId)
-      requester?.onError(error)
+      asker?.onError(error)
       return
     }
     // Of a publish that wanted no ack, or about the connection as a whole.
@@ -440,6 +524,7 @@ export class Client extends SafeEmitter<ClientEvents> {
     for (const consumer of this.#consumers) consumer.onDisconnected()
     for (const attachment of [...this.#attachments.values()]) attachment.onDisconnected()
     this.#publisher.onDisconnected()
+    this.#requester.onDisconnected()
     if (this.#state === 'closed') return // By a listener of one of these.
     if (code >= CLOSE_FINAL && code < CLOSE_CODES_END) {
       this.#end(new ConnectionClosedError(`the broker closed with ${code} ${reason}`, false, code))
@@ -459,6 +544,7 @@ export class Client extends SafeEmitter<ClientEvents> {
     this.#gone = this.#connection.close()
     const reason = error ?? this.#closedError()
     this.#publisher.close(reason)
+    this.#requester.close(reason)
     for (const subscription of [...this.#subscriptions]) subscription.end(error)
     for (const consumer of [...this.#consumers]) consumer.end(error)
     for (const attachment of this.#attachments.values()) attachment.stop()

@@ -50,6 +50,8 @@ export interface GroupOptions {
   readonly backoff?: GroupBackoff
   /** `'key'`: messages of one key go to one member, one after the other. Default `'none'`. */
   readonly ordered?: 'none' | 'key'
+  /** Only messages for which this CEL expression holds; the others count as settled. */
+  readonly filter?: string
   /** Messages that expire before they are settled go to the dead letters, too. Default false. */
   readonly deadLetterExpired?: boolean
   /** A group without members is deleted after this, ms. Default one day. */
@@ -96,6 +98,7 @@ export function groupFields(options: GroupOptions): Fields {
     window: options.window,
     backoff: backoff === undefined ? undefined : backoffFields(backoff),
     ordered: options.ordered,
+    filter: options.filter,
     dead_letter_expired: options.deadLetterExpired,
     expire_after_ms: options.expireAfterMs,
   })

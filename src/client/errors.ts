@@ -89,6 +89,31 @@ export class HandlerError extends RingcastError {
   }
 }
 
+/**
+ * `NO_RESPONDERS`: nobody listened to the topic of a request, and the broker said so at once. Nothing was
+ * stored.
+ */
+export class NoRespondersError extends RingcastError {
+  /** The name of the class. */
+  override readonly name = 'NoRespondersError'
+
+  /** @internal */
+  constructor(message: string) {
+    super('NO_RESPONDERS', true, message)
+  }
+}
+
+/** `REQUEST_FAILED`: a responder answered that it failed; the message is what it threw. */
+export class RequestFailedError extends RingcastError {
+  /** The name of the class. */
+  override readonly name = 'RequestFailedError'
+
+  /** @internal */
+  constructor(message: string) {
+    super('REQUEST_FAILED', false, message)
+  }
+}
+
 /** `CONNECTION_CLOSED`: the connection is gone, or the client was closed. */
 export class ConnectionClosedError extends RingcastError {
   /** The name of the class. */

@@ -121,6 +121,16 @@ export class Message<Payload = unknown> {
     return this.#property('ttl_ms') as number | undefined
   }
 
+  /** Where a reply to it goes: the requester's inbox; undefined if it asks for none. */
+  get replyTo(): string | undefined {
+    return this.#property('reply_to') as string | undefined
+  }
+
+  /** What a reply to it must carry; of a reply, that of its request. */
+  get correlationId(): string | undefined {
+    return this.#property('correlation_id') as string | undefined
+  }
+
   #property(name: string): unknown {
     const { properties } = this.#raw
     if (properties === undefined) return undefined

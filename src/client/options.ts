@@ -41,13 +41,18 @@ export interface ConnectOptions extends ClientHooks {
   readonly publishTimeoutMs?: number
   /** How long the broker has to answer a subscribe before it is asked again, ms. Default 10 000. */
   readonly subscribeTimeoutMs?: number
+  /** How long a request waits for its reply unless it says otherwise, ms. Default 5000. */
+  readonly requestTimeoutMs?: number
+  /** Requests that may wait for replies at once; one more is rejected. Default 100 000. */
+  readonly maxRequests?: number
   /** Bytes not yet taken by the network above which publishNow() refuses. Default 4 MiB. */
   readonly highWaterMarkBytes?: number
   /** Messages that wait for their ack; more of them wait for room. Default 100 000. */
   readonly maxInFlight?: number
   /** Calls of publish() that may wait for room; one more is rejected. Default 100 000. */
   readonly maxWaiting?: number
-  /** Bytes of messages that wait for their ack, and again of those that wait for room. Default 64 MiB. */
+  /** Bytes of messages that wait for their ack, of those that wait for room, and of requests that wait for a
+   * connection, each. Default 64 MiB. */
   readonly maxHeldBytes?: number
   /** Bytes of one frame; as large as the broker's MAX_FRAME_BYTES. Default 1 MiB. */
   readonly maxFrameBytes?: number
@@ -68,6 +73,8 @@ const DEFAULTS = {
   heartbeatMs: 20_000,
   publishTimeoutMs: 30_000,
   subscribeTimeoutMs: 10_000,
+  requestTimeoutMs: 5000,
+  maxRequests: 100_000,
   highWaterMarkBytes: 4 * 1024 * 1024,
   maxInFlight: 100_000,
   maxWaiting: 100_000,

@@ -107,10 +107,10 @@ export class Places {
     return isEveryTopicThere ? recovered : false
   }
 
-  /** The epoch of a topic whose first message follows. */
-  onEpoch(topic: string, epoch: string): void {
+  /** The epoch of a topic whose first message follows, and what comes next there if it was told. */
+  onEpoch(topic: string, epoch: string, seq?: number): void {
     if (this.#places.get(topic)?.epoch === epoch) return
-    this.#learn(topic, epoch, this.#wasOn && this.#isComplete ? 1 : 0)
+    this.#learn(topic, epoch, seq ?? (this.#wasOn && this.#isComplete ? 1 : 0))
   }
 
   /** The broker dropped messages before they could be sent. */
@@ -131,9 +131,9 @@ export class Places {
   /** True when the message is new; then it counts as taken. */
   take({ topic, seq }: RawMessage): boolean {
     const place = this.#placeOf(topic)
-    const { nextSeq } = place
-    if (seq < nextSeq) return false
-    if (seq > nextSeq && nextSeq > 0) this.#tellGap(topic, nextSeq, seq - 1)
+    // Seqs in between are no loss: they have expired. What is lost the broker tells by GAP, or the
+    // ack of the next subscribe.
+    if (seq < place.nextSeq) return false
     place.nextSeq = seq + 1
     return true
   }

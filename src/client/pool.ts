@@ -10,8 +10,12 @@ import { type Client, connect } from './client.js'
 import type { ConsumeHandler, ConsumeOptions } from './consume-options.js'
 import type { Consumer } from './consumer.js'
 import type { MessageHandler } from './handler.js'
+import type { Message } from './message.js'
 import type { ConnectOptions } from './options.js'
 import type { BatchResult, PublishOptions } from './publisher.js'
+import type { Replies } from './replies.js'
+import type { RequestManyOptions, RequestOptions } from './request.js'
+import type { RequestHandler } from './responder.js'
 import type { SubscribeOptions, Subscription } from './subscription.js'
 
 /** How connectPool() connects. */
@@ -101,6 +105,33 @@ export class ClientPool {
     options?: ConsumeOptions,
   ): Consumer<Payload> {
     return this.clientFor(topic).consume(topic, group, handler, options)
+  }
+
+  /** As Client.request(), over the topic's connection. */
+  request<Payload = unknown>(
+    topic: string,
+    payload: unknown,
+    options?: RequestOptions,
+  ): Promise<Message<Payload>> {
+    return this.clientFor(topic).request(topic, payload, options)
+  }
+
+  /** As Client.requestMany(), over the topic's connection. */
+  requestMany<Payload = unknown>(
+    topic: string,
+    payload: unknown,
+    options?: RequestManyOptions,
+  ): Replies<Payload> {
+    return this.clientFor(topic).requestMany(topic, payload, options)
+  }
+
+  /** As Client.respond(), over the connection of this topic or pattern. */
+  respond<Payload = unknown>(
+    text: string,
+    handler: RequestHandler<Payload, unknown>,
+    options?: SubscribeOptions,
+  ): Subscription<Payload> {
+    return this.clientFor(text).respond(text, handler, options)
   }
 
   /** The connection that this topic or pattern always uses. */

@@ -6,13 +6,15 @@ import type { PublishOptions } from './publisher.js'
 
 /** Undefined, at the cost of a few comparisons, when none is given. */
 export function propertiesOf(options: PublishOptions): Record<string, unknown> | undefined {
-  const { key, priority, ttlMs, delayMs, deliverAt } = options
+  const { key, priority, ttlMs, delayMs, deliverAt, replyTo, correlationId } = options
   if (
     key === undefined &&
     priority === undefined &&
     ttlMs === undefined &&
     delayMs === undefined &&
-    deliverAt === undefined
+    deliverAt === undefined &&
+    replyTo === undefined &&
+    correlationId === undefined
   ) {
     return undefined
   }
@@ -22,6 +24,8 @@ export function propertiesOf(options: PublishOptions): Record<string, unknown> |
     ...(ttlMs === undefined ? {} : { ttl_ms: ttlMs }),
     ...(delayMs === undefined ? {} : { delay_ms: delayMs }),
     ...(deliverAt === undefined ? {} : { deliver_at: Number(deliverAt) }),
+    ...(replyTo === undefined ? {} : { reply_to: replyTo }),
+    ...(correlationId === undefined ? {} : { correlation_id: correlationId }),
   }
 }
 

@@ -63,6 +63,10 @@ export interface PublishOptions {
   readonly delayMs?: number
   /** The same as a time, a Date or ms since 1970; instead of `delayMs`. */
   readonly deliverAt?: Date | number
+  /** Where replies to it go: an inbox. request() sees to this by itself. */
+  readonly replyTo?: string
+  /** Of a reply sent by hand, to `replyTo` of a request: the request's; at most 128 bytes. */
+  readonly correlationId?: string
 }
 
 /** Where the messages of a batch stand: one after the other, nothing between them. */
@@ -147,9 +151,19 @@ export class Publisher {
   }
 
   publish(topic: string, payload: unknown, options?: PublishOptions): Promise<PublishResult> {
+    let message: OutgoingMessage
+    try {
+      message = this.#encode(payload, options, true)
+    } catch (error) {
+      return Promise.reject(this.#closedBy ?? error)
+    }
+    return this.publishEncoded(topic, message)
+  }
+
+  /** The same for a message that is encoded already. */
+  publishEncoded(topic: string, message: OutgoingMessage): Promise<PublishResult> {
     return new Promise((resolve, reject) => {
       if (this.#closedBy !== undefined) throw this.#closedBy
-      const message = this.#encode(payload, options, true)
       const confirmation = { resolve, reject }
       if (this.#hasRoom) {
         this.#add(topic, message, confirmation)

@@ -26,9 +26,11 @@ export {
   HandlerError,
   InvalidPayloadError,
   NonRetryableError,
+  NoRespondersError,
   OverloadedError,
   ProtocolError,
   PublishError,
+  RequestFailedError,
   RetryLaterError,
   RingcastError,
   SubscribeError,
@@ -47,5 +49,8 @@ export type { ClientHooks, ConnectOptions } from './options.js'
 export type { EpochChange, Gap } from './places.js'
 export { ClientPool, connectPool, type PoolOptions } from './pool.js'
 export type { BatchResult, PublishOptions } from './publisher.js'
+export { Replies, type Reply } from './replies.js'
+export type { RequestManyOptions, RequestOptions, RequestStats } from './request.js'
+export type { RequestHandler } from './responder.js'
 export type { WebSocketClass, WebSocketLike } from './socket.js'
 export { type SubscribeOptions, Subscription, type SubscriptionEvents } from './subscription.js'

@@ -35,6 +35,11 @@ export interface SubscribeOptions extends HandlerOptions {
   readonly fromSeq?: number
   /** With `fromSeq`: the epoch in which it counts. If the log is another one, all of that is sent. */
   readonly epoch?: string
+  /**
+   * Only messages for which this CEL expression over `topic`, `key`, `headers` and `payload` is true,
+   * for example `payload.amount > 100 && headers.region == "eu"`.
+   */
+  readonly filter?: string
   /** What the broker does when this subscriber cannot keep up. Default: the broker's. */
   readonly policy?: 'drop_oldest' | 'disconnect'
   /** Label in the broker's stats, at most 128 bytes. */
@@ -260,8 +265,8 @@ export class Subscription<Payload = unknown>
   /** @internal */
   startOptions(): Readonly<Record<string, unknown>> {
     this.#isSkipping = false
-    const { policy, clientId, lastN, since, fromSeq, epoch } = this.#options
-    const common = defined({ policy, client_id: clientId, epochs: true })
+    const { policy, clientId, filter, lastN, since, fromSeq, epoch } = this.#options
+    const common = defined({ policy, client_id: clientId, filter, epochs: true })
     const resume = this.#places.resumeOptions()
     if (resume !== undefined) return { ...common, ...resume }
     return { ...common, ...defined({ last_n: lastN, since, from_seq: fromSeq, epoch }) }
@@ -318,7 +323,7 @@ export class Subscription<Payload = unknown>
     } else if (code === 'GAP') {
       this.#places.onGap(topic, details['from_seq'] as number, details['to_seq'] as number)
     } else if (code === 'EPOCH') {
-      this.#places.onEpoch(topic, details['epoch'] as string)
+      this.#places.onEpoch(topic, details['epoch'] as string, details['seq'] as number | undefined)
     }
   }
 

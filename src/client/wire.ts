@@ -20,6 +20,8 @@ export interface AckResult {
   readonly first_seq?: number
   readonly count?: number
   readonly recovered?: boolean
+  /** Of a subscribe to `$inbox`: the name of the inbox. */
+  readonly inbox?: string
   /** Of a subscribe: what comes next in each topic that there is. */
   readonly cursors?: Readonly<Record<string, Cursor>>
   /** Of a join: everything up to here is settled. */

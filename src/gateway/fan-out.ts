@@ -21,6 +21,7 @@ import {
   EVENTS_AT_END,
   EVENTS_TOPIC_GONE,
   Events,
+  FORMATS,
   type Format,
 } from '../ring/record.js'
 import type { Counters, GatewayCounter } from '../telemetry/counters.js'
@@ -47,8 +48,10 @@ export class FanOut {
   readonly #outbox: Outbox
   readonly #counters: Counters<GatewayCounter>
   readonly #options: FanOutOptions
-  /** Per shard: feeds by topicId * 2 + format. */
+  /** Per shard: feeds without a filter by topicId * 2 + format. */
   readonly #feeds: readonly Map<number, Feed>[]
+  /** Per shard and topicId: feeds through filters by filterId * 2 + format. */
+  readonly #filtered: readonly Map<number, Map<number, Feed>>[]
   readonly #lags = new Map<number, Lag>()
   #lastLagId = 0
   /** Sessions whose PULL found no room in a ring. */
@@ -65,17 +68,21 @@ export class FanOut {
     this.#counters = counters
     this.#options = options
     this.#feeds = links.map(() => new Map())
+    this.#filtered = links.map(() => new Map())
   }
 
-  feed(shard: number, topicId: number, format: Format): Feed | undefined {
-    return this.#feedsOf(shard).get(topicId * 2 + format)
+  feed(shard: number, topicId: number, format: Format, filterId = 0): Feed | undefined {
+    if (filterId === 0) return this.#feedsOf(shard).get(topicId * 2 + format)
+    return this.#filteredOf(shard)
+      .get(topicId)
+      ?.get(filterId * 2 + format)
   }
 
-  /** Every feed of the topic, one per format somebody reads it in. */
+  /** Every feed of the topic, one per format and filter that somebody reads it in. */
   feedsOfTopic(shard: number, topicId: number): Feed[] {
-    return ([0, 1] as const)
-      .map((format) => this.feed(shard, topicId, format))
-      .filter((feed) => feed !== undefined)
+    const plain = FORMATS.map((format) => this.feed(shard, topicId, format))
+    const filtered = this.#filteredOf(shard).get(topicId)?.values() ?? []
+    return [...plain.filter((feed) => feed !== undefined), ...filtered]
   }
 
   get lagCount(): number {
@@ -83,7 +90,9 @@ export class FanOut {
   }
 
   get feedCount(): number {
-    return this.#feeds.reduce((count, feeds) => count + feeds.size, 0)
+    const plain = this.#feeds.reduce((count, feeds) => count + feeds.size, 0)
+    const filtered = this.#filtered.flatMap((topics) => [...topics.values()])
+    return filtered.reduce((count, feeds) => count + feeds.size, plain)
   }
 
   get isWaiting(): boolean {
@@ -92,12 +101,12 @@ export class FanOut {
 
   /** EVENTS of a topic will follow. After a shard's death: how far the log had got meanwhile. */
   onAttach(shard: number, notice: AttachNotice): Feed {
-    const { topicId, topic, epoch, format, lastSeq, patternIds } = notice
-    let feed = this.feed(shard, topicId, format)
+    const { topicId, topic, epoch, format, filterId = 0, lastSeq, patternIds } = notice
+    let feed = this.feed(shard, topicId, format, filterId)
     const isNew = feed === undefined
     if (feed === undefined) {
-      feed = new Feed(shard, topicId, topic, epoch, format, lastSeq)
-      this.#feedsOf(shard).set(topicId * 2 + format, feed)
+      feed = new Feed(shard, topicId, topic, epoch, format, filterId, lastSeq)
+      this.#addFeed(feed)
     } else if (feed.nextSeq <= lastSeq) {
       this.#lagEverybody(feed)
       feed.nextSeq = lastSeq + 1
@@ -118,7 +127,14 @@ export class FanOut {
   }
 
   removeFeed(feed: Feed): void {
-    this.#feedsOf(feed.shard).delete(feed.topicId * 2 + feed.format)
+    const { shard, topicId, format, filterId } = feed
+    if (filterId === 0) {
+      this.#feedsOf(shard).delete(topicId * 2 + format)
+    } else {
+      const feeds = this.#filteredOf(shard).get(topicId)
+      feeds?.delete(filterId * 2 + format)
+      if (feeds?.size === 0) this.#filteredOf(shard).delete(topicId)
+    }
     for (const group of feed.groups) group.feeds.delete(feed)
     for (const lag of feed.lags) this.#endLag(lag)
   }
@@ -133,7 +149,8 @@ export class FanOut {
       return
     }
     const topicId = ints[field + Events.topicId] as number
-    const feed = this.feed(link.number, topicId, ints[field + Events.format] as Format)
+    const format = ints[field + Events.format] as Format
+    const feed = this.feed(link.number, topicId, format, ints[field + Events.filter] as number)
     if (feed === undefined) return // Nobody wants it any more; the shard will hear of that.
     const frames = new EventFrames(link.views, link.out.start, link.out.end, feed)
     if (frames.lastSeq < feed.nextSeq) return
@@ -141,6 +158,10 @@ export class FanOut {
       // Something in between was dropped before it could be sent: whoever was LIVE pulls it.
       this.#lagEverybody(feed)
       feed.nextSeq = frames.lastSeq + 1
+      return
+    }
+    if (frames.count === 0) {
+      feed.nextSeq = frames.lastSeq + 1 // All of it had expired.
       return
     }
     let delivered = 0
@@ -235,12 +256,13 @@ export class FanOut {
     const frames = new EventFrames(link.views, link.out.start, link.out.end, feed)
     if (frames.gapTo > 0 && !this.#onGap(lag, frames.gapFrom, frames.gapTo)) return
     if (frames.count > 0) {
-      this.#tellEpoch(subscription, feed)
+      this.#tellEpoch(subscription, feed, frames.firstSeq)
       for (const frame of frames.of(subscription)) this.#outbox.queue(session, frame)
       this.#counters.add('messagesDelivered', frames.count)
     }
     lag.nextSeq = frames.lastSeq + 1
-    if ((flags & EVENTS_AT_END) !== 0 && lag.nextSeq === feed.nextSeq) this.#endLag(lag)
+    // Past the feed's own next seq when what lies between did not come through its filter.
+    if ((flags & EVENTS_AT_END) !== 0 && lag.nextSeq >= feed.nextSeq) this.#endLag(lag)
     else session.lags?.push(lag)
     // Frames that were queued lead to a pump() once they are sent, when we know if they fitted.
     if (frames.count === 0) this.pump(session)
@@ -289,16 +311,20 @@ export class FanOut {
       this.addLag(subscription, feed, frames.firstSeq, true)
       return false
     }
-    this.#tellEpoch(subscription, feed)
+    this.#tellEpoch(subscription, feed, frames.firstSeq)
     for (const frame of frames.of(subscription)) this.#outbox.queue(session, frame)
     return true
   }
 
   /** A pattern's client learns the epoch of each topic before its first event, if it asked to. */
-  #tellEpoch({ toldEpochs, session, text, group }: Subscription, feed: Feed): void {
+  #tellEpoch(
+    { toldEpochs, session, text, group }: Subscription,
+    feed: Feed,
+    firstSeq: number,
+  ): void {
     if (toldEpochs === undefined || group === undefined || toldEpochs.has(feed)) return
     toldEpochs.add(feed)
-    const details = { subscription: text, epoch: feed.epoch }
+    const details = { subscription: text, epoch: feed.epoch, seq: firstSeq }
     this.#outbox.queue(session, infoFrame(session.format, 'EPOCH', feed.topic, details, Date.now()))
   }
 
@@ -351,6 +377,21 @@ export class FanOut {
       session.pulling = undefined // Its chunk will be ignored.
       this.pump(session)
     }
+  }
+
+  #addFeed(feed: Feed): void {
+    const { shard, topicId, format, filterId } = feed
+    if (filterId === 0) {
+      this.#feedsOf(shard).set(topicId * 2 + format, feed)
+      return
+    }
+    const topics = this.#filteredOf(shard)
+    const feeds = topics.get(topicId) ?? new Map<number, Feed>()
+    topics.set(topicId, feeds.set(filterId * 2 + format, feed))
+  }
+
+  #filteredOf(shard: number): Map<number, Map<number, Feed>> {
+    return this.#filtered[shard] as Map<number, Map<number, Feed>>
   }
 
   #feedsOf(shard: number): Map<number, Feed> {

@@ -12,6 +12,7 @@ import {
   jsonRequest,
   parseJsonFrame,
   requestIdOf,
+  requestsIn,
 } from '../protocol/json-frames.js'
 import type { FrameLimits } from '../protocol/limits.js'
 import { MsgpackFrameReader, Op } from '../protocol/msgpack-frames.js'
@@ -23,10 +24,23 @@ import { type Doorbell, IDLE } from '../ring/wakeup.js'
 import type { ShardMemory } from '../shared-memory.js'
 import type { Counters, GatewayCounter } from '../telemetry/counters.js'
 import { FanOut, type FanOutOptions } from './fan-out.js'
+import { Filters } from './filters.js'
+import { Forwarding } from './forwarding.js'
+import {
+  INBOX,
+  Inboxes,
+  isInbox,
+  isInboxName,
+  isInboxText,
+  jsonReplies,
+  packedReplies,
+  type Replies,
+} from './inboxes.js'
 import { Members } from './members.js'
 import { Outbox } from './outbox.js'
 import { Publishing, type PublishingOptions } from './publishing.js'
 import { Requests } from './requests.js'
+import { Routes } from './routes.js'
 import { Session, type Socket } from './session.js'
 import { ShardLink } from './shard-link.js'
 import { Subscribing, type SubscribingOptions } from './subscribing.js'
@@ -56,6 +70,7 @@ export interface GatewayOptions
   readonly maxConnections: number
   readonly maxTopics: number
   readonly maxInFlightPublishes: number
+  readonly maxFilters: number
   readonly highWaterMarkBytes: number
 }
 
@@ -68,6 +83,10 @@ export class Gateway {
   readonly subscribing: Subscribing
   readonly members: Members
   readonly fanOut: FanOut
+  readonly filters: Filters
+  readonly routes: Routes
+  readonly forwarding: Forwarding
+  readonly inboxes: Inboxes
   readonly counters: Counters<GatewayCounter>
   readonly options: GatewayOptions
   /** True once the broker is going away: nothing new is taken. */
@@ -106,6 +125,9 @@ export class Gateway {
     this.#outbox = new Outbox(options.highWaterMarkBytes, counters, (session) => {
       this.fanOut.pump(session)
     })
+    this.filters = new Filters(this.links, options.maxFilters)
+    this.routes = new Routes(this.links, this.filters)
+    this.inboxes = new Inboxes(this.#outbox, counters, options.highWaterMarkBytes)
     this.fanOut = new FanOut(this.links, this.#outbox, counters, options)
     this.subscribing = new Subscribing(
       this.links,
@@ -113,6 +135,7 @@ export class Gateway {
       this.#outbox,
       this.requests,
       this.names,
+      this.filters,
       options,
     )
     this.publishing = new Publishing(this.links, counters, options, () => this.#moveAll())
@@ -125,6 +148,7 @@ export class Gateway {
       counters,
       options,
     )
+    this.forwarding = new Forwarding(this.names, this.publishing, counters, logger)
   }
 
   /** Begins to move what the shards produce. */
@@ -169,6 +193,7 @@ export class Gateway {
     this.sessions.delete(session.id)
     this.subscribing.endAll(session)
     this.members.endAll(session)
+    this.inboxes.close(session)
     this.counters.add('connectionsClosed')
     this.#logger.debug({ session: session.id }, 'connection closed')
     this.#retryIfNeeded()
@@ -202,6 +227,16 @@ export class Gateway {
     this.#retryIfNeeded()
   }
 
+  /**
+   * A publish with so many messages that want a reply: refused at once, and not stored, when nobody listens.
+   * Throws Refusal (NO_RESPONDERS).
+   */
+  admitRequests(topic: string, count: number): void {
+    if (count === 0 || this.subscribing.hasListeners(topic)) return
+    this.counters.add('requestsUnanswered', count)
+    throw new Refusal(Reply.noResponders, `nobody listens to ${JSON.stringify(topic)} now`)
+  }
+
   /** Tells every connection when to come back, each at another time, and closes it. */
   closeAll(): void {
     const count = Math.max(1, this.sessions.size)
@@ -218,7 +253,8 @@ export class Gateway {
 
   /** True when everything that was taken has been moved as far as the sockets would have it. */
   get isDrained(): boolean {
-    return this.links.every((link) => link.isDrained) && this.fanOut.lagCount === 0
+    const isMoved = this.links.every((link) => link.isDrained) && !this.forwarding.isWaiting
+    return isMoved && this.fanOut.lagCount === 0
   }
 
   /** Bytes that sockets have yet to take. */
@@ -261,9 +297,16 @@ export class Gateway {
   #onOp(session: Session, frame: Uint8Array, requestId: RequestId): void {
     const read = this.#reader
     if (read.op === Op.publish) {
+      if (isInbox(frame, read.topicStart, read.topicLength)) {
+        const inbox = this.names.textOf(frame, read.topicStart, read.topicLength)
+        this.#publishToInbox(session, inbox, packedReplies(frame, read), requestId)
+        return
+      }
       const topic = this.names.byBytes(frame, read.topicStart, read.topicLength)
       this.#admitPublish(session, topic.publishProblem, requestId !== undefined)
+      this.admitRequests(topic.name, read.requests)
       this.publishing.msgpack(session.id, topic, frame, read)
+      if (read.requests > 0) this.counters.add('requests', read.requests)
       if (requestId !== undefined) session.inFlight++
       return
     }
@@ -295,8 +338,9 @@ export class Gateway {
   ): void {
     this.#refuseWhileDraining()
     const group = groupNameOf(fields)
-    if (group === undefined) this.subscribing.subscribe(session, text, fields, requestId)
-    else this.members.join(session, text, group, fields, requestId)
+    if (group !== undefined) this.members.join(session, text, group, fields, requestId)
+    else if (isInboxText(text)) this.inboxes.subscribe(session, text, fields, requestId)
+    else this.subscribing.subscribe(session, text, fields, requestId)
   }
 
   #unsubscribe(
@@ -306,8 +350,9 @@ export class Gateway {
     requestId: RequestId,
   ): void {
     const group = groupNameOf(fields)
-    if (group === undefined) this.subscribing.unsubscribe(session, text, requestId)
-    else this.members.leave(session, text, group, requestId)
+    if (group !== undefined) this.members.leave(session, text, group, requestId)
+    else if (text === INBOX) this.inboxes.unsubscribe(session, requestId)
+    else this.subscribing.unsubscribe(session, text, requestId)
   }
 
   #unpackSeqs(frame: Uint8Array, read: MsgpackFrameReader): unknown {
@@ -316,6 +361,12 @@ export class Gateway {
     } catch {
       throw new Refusal(Reply.badRequest, 'seqs must be MessagePack without extensions')
     }
+  }
+
+  /** A publish to an inbox, which passes the shards by; see inboxes.ts. */
+  #publishToInbox(session: Session, inbox: string, replies: Replies, requestId: RequestId): void {
+    this.#refuseWhileDraining()
+    this.inboxes.publish(session, inbox, replies, requestId)
   }
 
   #unpackOptions(bytes: Uint8Array): Readonly<Record<string, unknown>> {
@@ -353,10 +404,18 @@ export class Gateway {
 
   #onJsonRequest(session: Session, request: JsonRequest, requestId: RequestId): void {
     if ('messages' in request) {
+      const { messages } = request
+      if (isInboxName(request.topic)) {
+        this.#publishToInbox(session, request.topic, jsonReplies(messages), requestId)
+        return
+      }
       const topic = this.names.byName(request.topic)
       this.#admitPublish(session, topic.publishProblem, requestId !== undefined)
+      const requests = requestsIn(messages)
+      this.admitRequests(topic.name, requests)
       const flags = request.type === 'publish_batch' ? PUBLISH_BATCH : 0
-      this.publishing.json(session.id, topic, request.messages, requestId, flags)
+      this.publishing.json(session.id, topic, messages, requestId, flags)
+      this.counters.add('requests', requests)
       if (requestId !== undefined) session.inFlight++
     } else if (request.type === 'ping') {
       this.#outbox.queue(session, pongFrame(session.format, requestId, Date.now()))
@@ -470,6 +529,9 @@ export class Gateway {
       case Outbound.deliver:
         this.members.onDeliver(link)
         return
+      case Outbound.forward:
+        this.forwarding.onForward(link)
+        return
       default:
         throw new RangeError(`kind=${link.out.kind}`)
     }
@@ -527,11 +589,13 @@ export class Gateway {
   /** What found no room in a ring is tried again soon: a shard does not tell when there is some. */
   #retryIfNeeded(): void {
     if (this.#retry !== undefined || this.#isStopped) return
-    const isNeeded = this.fanOut.isWaiting || this.links.some((link) => link.hasDeferred)
+    const isWaiting = this.fanOut.isWaiting || this.forwarding.isWaiting
+    const isNeeded = isWaiting || this.links.some((link) => link.hasDeferred)
     if (!isNeeded) return
     this.#retry = setTimeout(() => {
       this.#retry = undefined
       for (const link of this.links) link.sendDeferred()
+      this.forwarding.retry()
       this.fanOut.pumpWaiting()
       this.#retryIfNeeded()
     }, RETRY_MS)

@@ -10,9 +10,10 @@
  *   POST   /topics/{t}/groups/{g}/pause | resume
  *   POST   /topics/{t}/groups/{g}/reset           {from_seq | since | last_n | start}
  */
-import { checkedGroupName, givenGroupOptions } from '../protocol/group-options.js'
+import { checkedGroupName } from '../protocol/group-options.js'
 import { groupStartOf } from '../protocol/subscribe-options.js'
 import type { GroupAction } from '../ring/record.js'
+import { checkedOptions } from './group-options.js'
 
 type Fields = Readonly<Record<string, unknown>>
 
@@ -30,14 +31,14 @@ export function groupAction(
     if (method !== 'POST') return { allow: 'GET, POST' }
     const fields = body()
     const group = checkedGroupName(fields['name'], 'name')
-    const options = givenGroupOptions(fields)
+    const options = checkedOptions(fields)
     return { do: 'create', group, options, start: groupStartOf(fields, nowMs) }
   }
   const group = checkedGroupName(name, 'group')
   if (verb === undefined) {
     if (method === 'GET') return { do: 'info', group }
     if (method === 'DELETE') return { do: 'delete', group }
-    if (method === 'PATCH') return { do: 'update', group, options: givenGroupOptions(body()) }
+    if (method === 'PATCH') return { do: 'update', group, options: checkedOptions(body()) }
     return { allow: 'GET, PATCH, DELETE' }
   }
   if (verb !== 'pause' && verb !== 'resume' && verb !== 'reset') return undefined

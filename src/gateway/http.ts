@@ -5,8 +5,9 @@
  */
 import { isUtf8 } from 'node:buffer'
 import { Refusal, Reply, replyById } from '../errors.js'
-import { jsonMessages, parseJsonFrame } from '../protocol/json-frames.js'
+import { jsonMessages, parseJsonFrame, requestsIn } from '../protocol/json-frames.js'
 import { type ControlRequest, PUBLISH_HTTP, type TopicSummary } from '../ring/record.js'
+import { parseTopicOptions } from '../topic-rules.js'
 import type { Gateway } from './gateway.js'
 import { deadLetterAction } from './http-dead-letters.js'
 import { groupAction } from './http-groups.js'
@@ -96,6 +97,7 @@ export class HttpDoor {
       if (method === 'POST') return this.#create(request, respond)
       return respond(notAllowed('GET, POST'))
     }
+    if (path === '/routes' || path.startsWith('/routes/')) return this.#routes(request, respond)
     const target = targetOf(path)
     if (target === undefined) return respond(unknownPath(path))
     const topic = this.#gateway.names.byName(target.topic)
@@ -119,6 +121,32 @@ export class HttpDoor {
       return this.#ask(topic.shard, { op: 'delete', topic: topic.name }, respond)
     }
     return respond(notAllowed('GET, DELETE'))
+  }
+
+  #routes({ method, path, body }: HttpRequestData, respond: Respond): void {
+    const { routes } = this.#gateway
+    if (path === '/routes') {
+      if (method !== 'GET') return respond(notAllowed('GET'))
+      return respond({ status: 200, body: JSON.stringify({ routes: routes.list() }) })
+    }
+    const name = path.slice('/routes/'.length)
+    if (method === 'PUT') {
+      this.#refuseWhileDraining()
+      const isNew = routes.put(name, parseBody(body))
+      const status = isNew ? 'created' : 'replaced'
+      return respond({ status: isNew ? 201 : 200, body: JSON.stringify({ status, route: name }) })
+    }
+    if (method !== 'GET' && method !== 'DELETE') return respond(notAllowed('GET, PUT, DELETE'))
+    const route = routes.get(name)
+    if (route === undefined) {
+      const message = `route ${JSON.stringify(name.slice(0, 100))} does not exist`
+      const error = { code: 'BAD_REQUEST', message }
+      return respond({ status: 404, body: JSON.stringify({ error }) })
+    }
+    if (method === 'GET') return respond({ status: 200, body: JSON.stringify(route) })
+    this.#refuseWhileDraining()
+    routes.delete(name)
+    respond({ status: 200, body: JSON.stringify({ status: 'deleted', route: name }) })
   }
 
   #health(): HttpAnswer {
@@ -169,13 +197,15 @@ export class HttpDoor {
 
   #create(request: HttpRequestData, respond: Respond): void {
     this.#refuseWhileDraining()
-    const { name } = parseBody(request.body)
+    const { name, options: given } = parseBody(request.body)
     if (typeof name !== 'string') throw new Refusal(Reply.badRequest, 'name must be a string')
     const topic = this.#gateway.names.byName(name)
     if (topic.publishProblem !== undefined) {
       throw new Refusal(Reply.badRequest, topic.publishProblem)
     }
-    this.#ask(topic.shard, { op: 'create', topic: topic.name }, respond)
+    const options = given === undefined || given === null ? {} : parseTopicOptions(given)
+    if (typeof options === 'string') throw new Refusal(Reply.badRequest, options)
+    this.#ask(topic.shard, { op: 'create', topic: topic.name, options }, respond)
   }
 
   #publish(name: string, body: Buffer, respond: Respond): void {
@@ -188,9 +218,12 @@ export class HttpDoor {
     const frame = parseBody(body)
     const type = Object.hasOwn(frame, 'messages') ? 'publish_batch' : 'publish'
     const messages = jsonMessages(frame, body, type, options)
+    const asked = requestsIn(messages)
+    this.#gateway.admitRequests(topic.name, asked)
     const token = requests.add(this.#requester(() => token, respond))
     try {
       publishing.json(token, topic, messages, undefined, PUBLISH_HTTP)
+      this.#gateway.counters.add('requests', asked)
     } catch (error) {
       requests.delete(token)
       this.#gateway.counters.add('publishesRefused')

@@ -3,7 +3,6 @@
  * Runs on: the front thread. Owns: the memberships. Which message a member has only the shard knows.
  */
 import { Refusal, Reply, replyById } from '../errors.js'
-import { givenGroupOptions } from '../protocol/group-options.js'
 import { ackFrame, errorFrame, infoFrame, type RequestId } from '../protocol/server-frames.js'
 import {
   delayOf,
@@ -17,6 +16,7 @@ import { clientIdOf, groupStartOf } from '../protocol/subscribe-options.js'
 import { type ControlNotice, Deliver, Inbound, SettleRecord } from '../ring/record.js'
 import { DEAD_LETTERS, isPattern, topicNameProblem } from '../routing/topic-name.js'
 import type { Counters, GatewayCounter } from '../telemetry/counters.js'
+import { checkedOptions } from './group-options.js'
 import type { Outbox } from './outbox.js'
 import type { Publishing } from './publishing.js'
 import type { Requests } from './requests.js'
@@ -85,7 +85,7 @@ export class Members {
   /** Throws Refusal; otherwise the ack or the error follows when the shard has answered. */
   join(session: Session, text: string, group: string, fields: Fields, requestId: RequestId): void {
     if (isPattern(text)) throw new Refusal(Reply.badRequest, 'group needs a topic, not a pattern')
-    const given = { ...givenGroupOptions(fields) }
+    const given = checkedOptions(fields)
     const maxInFlight = given.max_in_flight ?? null
     delete given.max_in_flight // Each member may have its own.
     const start = groupStartOf(fields, Date.now())

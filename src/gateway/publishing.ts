@@ -14,6 +14,7 @@ import {
   PUBLISH_DELAYED,
   PUBLISH_JSON,
   PUBLISH_PROPERTIES,
+  PUBLISH_ROUTED,
   Publish,
 } from '../ring/record.js'
 import { TOO_LARGE } from '../ring/spsc-ring.js'
@@ -107,6 +108,37 @@ export class Publishing {
     writeMessages(bytes, start + messagesStart, messages)
     link.in.commit(Inbound.publish, messagesEnd)
     link.publish()
+  }
+
+  /**
+   * Copies that a routing rule made, as they stand in a PUBLISH record. Negative when there is no room
+   * now, TOO_LARGE when there never will be; never waits.
+   */
+  tryRouted(topic: TopicRef, messages: Uint8Array, count: number, hasProperties: boolean): number {
+    const link = this.#links[topic.shard] as ShardLink
+    const messagesStart = Publish.headerBytes + topic.bytes.length
+    const length = messagesStart + messages.length
+    const start = link.in.tryClaim(length)
+    if (start < 0) return start
+    const { ints, bytes } = link.views
+    const field = start >> 2
+    ints[field + Publish.requester] = 0
+    // Their payloads were checked when they were stored first.
+    ints[field + Publish.flags] =
+      PUBLISH_JSON | PUBLISH_ROUTED | (hasProperties ? PUBLISH_PROPERTIES : 0)
+    ints[field + Publish.topicHash] = topic.hash
+    ints[field + Publish.topicStart] = Publish.headerBytes
+    ints[field + Publish.topicLength] = topic.bytes.length
+    ints[field + Publish.requestStart] = messagesStart
+    ints[field + Publish.requestLength] = 0
+    ints[field + Publish.messagesStart] = messagesStart
+    ints[field + Publish.messagesEnd] = length
+    ints[field + Publish.count] = count
+    bytes.set(topic.bytes, start + Publish.headerBytes)
+    bytes.set(messages, start + messagesStart)
+    link.in.commit(Inbound.publish, length)
+    link.publish()
+    return start
   }
 
   /**

@@ -28,6 +28,8 @@ export class Session {
   subscriptions: Map<string, Subscription> | undefined
   /** By topic and group, see members.ts. */
   memberships: Map<string, Membership> | undefined
+  /** Where replies to it go; made when it first asks for one. */
+  inbox: string | undefined
   /** Publish requests that wait for their ack. */
   inFlight = 0
   malformedInRow = 0

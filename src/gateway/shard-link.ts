@@ -100,6 +100,7 @@ export class ShardLink {
     ints[field + Pull.lag] = lag.id
     ints[field + Pull.topicId] = lag.feed.topicId
     ints[field + Pull.format] = lag.feed.format
+    ints[field + Pull.filter] = lag.feed.filterId
     ints[field + Pull.maxBytes] = maxBytes
     ints[field + Pull.queueSize] = lag.isLimited ? queueSize : 0
     floats[(start >> 3) + Pull.fromSeq] = lag.nextSeq

@@ -13,9 +13,11 @@ import {
   type SubscribeOptions,
   subscribeOptions,
 } from '../protocol/subscribe-options.js'
-import { type ControlNotice, FORMATS, type Format } from '../ring/record.js'
+import { type ControlNotice, type FilterRef, FORMATS, type Format } from '../ring/record.js'
+import { PatternSet } from '../routing/pattern-set.js'
 import { isPattern, patternProblem } from '../routing/topic-name.js'
 import type { FanOut } from './fan-out.js'
+import type { Filters } from './filters.js'
 import type { Outbox } from './outbox.js'
 import type { Requests } from './requests.js'
 import type { Session } from './session.js'
@@ -42,12 +44,15 @@ export class Subscribing {
   readonly #requests: Requests
   readonly #names: TopicNames
   readonly #options: SubscribingOptions
-  /** Groups by format, then text. */
+  readonly #filters: Filters
+  /** Groups by format, then filter and text. */
   readonly #groups = [new Map<string, PatternGroup>(), new Map<string, PatternGroup>()] as const
+  /** The same patterns, to ask which of them match a topic that need not exist. */
+  readonly #patterns = new PatternSet()
   #lastGroupId = 0
   /** Subscriptions per topic or pattern, the ones still waiting for the shard included. */
   readonly #counts = new Map<string, number>()
-  /** Plain subscribes on their way to a shard, by format and topic: the shard must not detach. */
+  /** Plain subscribes on their way to a shard, by joiningKey(): the shard must not detach. */
   readonly #joining = new Map<string, number>()
   #total = 0
 
@@ -57,6 +62,7 @@ export class Subscribing {
     outbox: Outbox,
     requests: Requests,
     names: TopicNames,
+    filters: Filters,
     options: SubscribingOptions,
   ) {
     this.#links = links
@@ -65,11 +71,21 @@ export class Subscribing {
     this.#requests = requests
     this.#names = names
     this.#options = options
+    this.#filters = filters
   }
 
   /** Subscriptions of all connections. */
   get total(): number {
     return this.#total
+  }
+
+  /**
+   * Whether a message to this topic would reach anybody: a subscription to it or to a pattern that matches,
+   * also one that is on its way to the shard, paused by its socket, or that of who asks.
+   */
+  hasListeners(topic: string): boolean {
+    if (this.#counts.has(topic)) return true
+    return this.#patterns.size > 0 && this.#patterns.match(topic).length > 0
   }
 
   /** Throws Refusal; otherwise the ack or the error follows when the shards have answered. */
@@ -85,8 +101,14 @@ export class Subscribing {
     const options = subscribeOptions(fields, isWild, Date.now())
     const shard = isWild ? -1 : this.#names.byName(text).shard
     this.#admit(session, text)
-    if (isWild) this.#subscribePattern(session, text, options, requestId)
-    else this.#subscribeTopic(session, text, shard, options, requestId)
+    const filter = options.filter === undefined ? undefined : this.#filters.acquire(options.filter)
+    try {
+      if (isWild) this.#subscribePattern(session, text, options, filter, requestId)
+      else this.#subscribeTopic(session, text, shard, options, filter, requestId)
+    } catch (error) {
+      if (filter !== undefined) this.#filters.release(filter)
+      throw error
+    }
   }
 
   /** Throws Refusal (TOPIC_NOT_FOUND) when there is no such subscription. */
@@ -120,6 +142,8 @@ export class Subscribing {
       group.members.delete(subscription)
       this.#releaseGroup(group)
     }
+    // Last: a shard forgets the filter after everything that was asked of it with the filter.
+    if (subscription.filter !== undefined) this.#filters.release(subscription.filter)
   }
 
   /** A feed that the shard attached, perhaps for somebody who has left meanwhile. */
@@ -174,25 +198,27 @@ export class Subscribing {
     topic: string,
     shard: number,
     options: SubscribeOptions,
+    filter: FilterRef | undefined,
     requestId: RequestId,
   ): void {
     const { format } = session
-    const subscription = this.#newSubscription(session, topic, options, undefined)
+    const subscription = this.#newSubscription(session, topic, options, filter, undefined)
+    const joining = joiningKey(format, filter?.id ?? 0, topic)
     const token = this.#requests.add({
       notice: (notice) => {
         this.#requests.delete(token)
-        this.#countJoining(format, topic, -1)
+        this.#countJoining(joining, -1)
         if (notice.op === 'subscribed') this.#onSubscribed(shard, subscription, notice, requestId)
         else this.#onRefused(subscription, notice, requestId)
       },
     })
     const { start } = options
     const link = this.#links[shard] as ShardLink
-    if (!link.trySend({ op: 'subscribe', token, topic, format, start })) {
+    if (!link.trySend({ op: 'subscribe', token, topic, format, start, ...withFilter(filter) })) {
       this.#requests.delete(token)
       throw overloaded()
     }
-    this.#countJoining(format, topic, 1)
+    this.#countJoining(joining, 1)
     this.#begin(subscription)
   }
 
@@ -202,8 +228,8 @@ export class Subscribing {
     notice: NoticeOf<'subscribed'>,
     requestId: RequestId,
   ): void {
-    const { session } = subscription
-    const feed = this.#fanOut.feed(shard, notice.topicId, session.format)
+    const { session, filter } = subscription
+    const feed = this.#fanOut.feed(shard, notice.topicId, session.format, filter?.id)
     if (feed === undefined) return // Deleted right after; onTopicDeleted() cannot know of us.
     const { epoch, startSeq, lastSeq, recovered } = notice
     const cursors = { [subscription.text]: { epoch, seq: startSeq } }
@@ -241,12 +267,13 @@ export class Subscribing {
     session: Session,
     pattern: string,
     options: SubscribeOptions,
+    filter: FilterRef | undefined,
     requestId: RequestId,
   ): void {
     const { format } = session
     this.#requests.reserve(this.#links.length)
-    const group = this.#findOrMakeGroup(pattern, format)
-    const subscription = this.#newSubscription(session, pattern, options, group)
+    const group = this.#findOrMakeGroup(pattern, format, filter?.id ?? 0)
+    const subscription = this.#newSubscription(session, pattern, options, filter, group)
     let waiting = this.#links.length
     let recovered: boolean | null = null
     let refusal: Answer | undefined
@@ -292,7 +319,8 @@ export class Subscribing {
         },
       })
       const { id: patternId } = group
-      link.send({ op: 'subscribePattern', token, patternId, pattern, format, start })
+      const about = { token, patternId, pattern, format, start, ...withFilter(filter) }
+      link.send({ op: 'subscribePattern', ...about })
     }
     this.#begin(subscription)
     group.members.add(subscription)
@@ -301,7 +329,7 @@ export class Subscribing {
   /** The feed of the topic that matched, unless it is gone or nobody wants it any more. */
   #onMatch(shard: number, subscription: Subscription, notice: NoticeOf<'match'>): Feed | undefined {
     const { session, group } = subscription
-    const feed = this.#fanOut.feed(shard, notice.topicId, session.format)
+    const feed = this.#fanOut.feed(shard, notice.topicId, session.format, group?.filterId)
     if (feed === undefined || group === undefined) return undefined
     if (this.#fanOut.groups.has(group.id)) this.#fanOut.linkGroup(feed, group)
     if (subscription.isEnded) {
@@ -315,8 +343,9 @@ export class Subscribing {
     return feed
   }
 
-  #findOrMakeGroup(text: string, format: Format): PatternGroup {
-    const known = this.#groups[format].get(text)
+  #findOrMakeGroup(text: string, format: Format, filterId: number): PatternGroup {
+    const key = groupKey(filterId, text)
+    const known = this.#groups[format].get(key)
     if (known !== undefined) return known
     const { maxPatterns } = this.#options
     if (this.#fanOut.groups.size >= maxPatterns) {
@@ -325,8 +354,9 @@ export class Subscribing {
     do {
       this.#lastGroupId = this.#lastGroupId === PATTERN_ID_MAX ? 1 : this.#lastGroupId + 1
     } while (this.#fanOut.groups.has(this.#lastGroupId))
-    const group = new PatternGroup(this.#lastGroupId, text, format)
-    this.#groups[format].set(text, group)
+    const group = new PatternGroup(this.#lastGroupId, text, format, filterId)
+    this.#groups[format].set(key, group)
+    this.#patterns.add(text, group.id)
     this.#fanOut.groups.set(group.id, group)
     return group
   }
@@ -335,6 +365,7 @@ export class Subscribing {
     session: Session,
     text: string,
     options: SubscribeOptions,
+    filter: FilterRef | undefined,
     group: PatternGroup | undefined,
   ): Subscription {
     return {
@@ -343,6 +374,7 @@ export class Subscribing {
       policy: options.policy ?? this.#options.slowConsumerPolicy,
       clientId: options.clientId,
       batch: options.batch,
+      filter,
       group,
       feed: undefined,
       joined: group === undefined ? undefined : new Uint8Array(this.#links.length),
@@ -362,27 +394,29 @@ export class Subscribing {
 
   #releaseFeed(feed: Feed): void {
     if (feed.plain.size > 0) return
+    const { topicId, filterId } = feed
     let formats = 0
     for (const format of FORMATS) {
-      const other = this.#fanOut.feed(feed.shard, feed.topicId, format)
-      const isJoining = this.#joining.has(`${format}${feed.topic}`)
+      const other = this.#fanOut.feed(feed.shard, topicId, format, filterId)
+      const isJoining = this.#joining.has(joiningKey(format, filterId, feed.topic))
       if (isJoining || (other?.plain.size ?? 0) > 0) formats |= 1 << format
     }
     // A subscribe on its way keeps the feed; it comes back here if it ends.
     if ((formats & (1 << feed.format)) !== 0) return
-    const { topicId } = feed
-    ;(this.#links[feed.shard] as ShardLink).send({ op: 'interest', topicId, formats })
+    const link = this.#links[feed.shard] as ShardLink
+    link.send({ op: 'interest', topicId, formats, ...(filterId === 0 ? {} : { filterId }) })
     if (!feed.isWanted) this.#fanOut.removeFeed(feed)
   }
 
   #releaseGroup(group: PatternGroup): void {
     if (group.members.size > 0) return
-    this.#groups[group.format].delete(group.text)
+    this.#groups[group.format].delete(groupKey(group.filterId, group.text))
+    this.#patterns.remove(group.text, group.id)
     this.#fanOut.groups.delete(group.id)
     for (const link of this.#links) link.send({ op: 'dropPattern', patternId: group.id })
     for (const feed of [...group.feeds]) {
       feed.groups.delete(group)
-      const isJoining = this.#joining.has(`${feed.format}${feed.topic}`)
+      const isJoining = this.#joining.has(joiningKey(feed.format, feed.filterId, feed.topic))
       if (!feed.isWanted && !isJoining) this.#fanOut.removeFeed(feed)
     }
     group.feeds.clear()
@@ -402,12 +436,23 @@ export class Subscribing {
     else this.#counts.set(text, count)
   }
 
-  #countJoining(format: Format, topic: string, change: number): void {
-    const key = `${format}${topic}`
+  #countJoining(key: string, change: number): void {
     const count = (this.#joining.get(key) ?? 0) + change
     if (count === 0) this.#joining.delete(key)
     else this.#joining.set(key, count)
   }
+}
+
+function joiningKey(format: Format, filterId: number, topic: string): string {
+  return `${format} ${filterId} ${topic}` // No topic has a space in it.
+}
+
+function groupKey(filterId: number, pattern: string): string {
+  return `${filterId} ${pattern}`
+}
+
+function withFilter(filter: FilterRef | undefined): { filter?: FilterRef } {
+  return filter === undefined ? {} : { filter }
 }
 
 function overloaded(): Refusal {

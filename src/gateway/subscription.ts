@@ -2,8 +2,10 @@
  * What subscribes to what. Plain data; fan-out.ts and subscribing.ts move it.
  * Runs on: the front thread.
  *
- *   Feed          one topic in one format, as far as this gateway is interested in it
- *   PatternGroup  one pattern in one format, with everybody who subscribed to it
+ *   Feed          one topic in one format and through one filter or none, as far as this gateway is
+ *                 interested in it
+ *   PatternGroup  one pattern in one format and through one filter or none, with everybody who
+ *                 subscribed to it
  *   Subscription  one client's interest in a topic or a pattern
  *   Lag           a subscription that is not LIVE on a feed, and where it is
  *
@@ -12,7 +14,7 @@
 import { strBytes } from '../protocol/msgpack.js'
 import { Op } from '../protocol/msgpack-frames.js'
 import type { SlowConsumerPolicy } from '../protocol/subscribe-options.js'
-import type { Format } from '../ring/record.js'
+import type { FilterRef, Format } from '../ring/record.js'
 import type { Session } from './session.js'
 
 export interface Subscription {
@@ -23,6 +25,8 @@ export interface Subscription {
   readonly clientId: string | undefined
   /** JSON only: events may come as one frame with a list. */
   readonly batch: boolean
+  /** Undefined: all messages are wanted. */
+  readonly filter: FilterRef | undefined
   /** The pattern's group; undefined for a plain subscription. */
   readonly group: PatternGroup | undefined
   /** The topic's feed; undefined for a pattern, and before the shard has answered. */
@@ -44,6 +48,8 @@ export class Feed {
   readonly topic: string
   readonly epoch: string
   readonly format: Format
+  /** 0: none. */
+  readonly filterId: number
   /** The seq after the newest that LIVE subscriptions were given. */
   nextSeq: number
   readonly plain = new Set<Subscription>()
@@ -59,6 +65,7 @@ export class Feed {
     topic: string,
     epoch: string,
     format: Format,
+    filterId: number,
     lastSeq: number,
   ) {
     this.shard = shard
@@ -66,6 +73,7 @@ export class Feed {
     this.topic = topic
     this.epoch = epoch
     this.format = format
+    this.filterId = filterId
     this.nextSeq = lastSeq + 1
     this.eventsHead = Buffer.concat([Buffer.of(0x94, Op.events), strBytes(topic)])
     this.jsonTopic = JSON.stringify(topic)
@@ -86,15 +94,17 @@ export class PatternGroup {
   readonly id: number
   readonly text: string
   readonly format: Format
+  readonly filterId: number
   readonly members = new Set<Subscription>()
   readonly feeds = new Set<Feed>()
   readonly strText: Buffer
   readonly jsonText: string
 
-  constructor(id: number, text: string, format: Format) {
+  constructor(id: number, text: string, format: Format, filterId: number) {
     this.id = id
     this.text = text
     this.format = format
+    this.filterId = filterId
     this.strText = strBytes(text)
     this.jsonText = JSON.stringify(text)
   }

@@ -37,6 +37,10 @@ const DEAD_LETTER_RETRY_MS = 1000
 /** Attempts whose history is kept for the dead letter. */
 const HISTORY_MAX = 32
 
+/** What dispatch() came to: nothing is left to give; there is no outbound room; or go on in the next batch. */
+export const Dispatched = { done: 0, noRoom: 1, more: 2 } as const
+export type Dispatched = (typeof Dispatched)[keyof typeof Dispatched]
+
 /** deliver() found no outbound room. */
 export const NO_ROOM = -1
 
@@ -82,8 +86,10 @@ export interface GroupHost {
   /** Number of the batch that runs now. */
   readonly batch: number
   readonly random: () => number
-  /** True when entries have to be looked at one by one: they may have properties, or a filter is set. */
+  /** True when entries of the topic may have properties or expire, so that each has to be looked at. */
   hasProperties(group: Group): boolean
+  /** False when filters have had their share of this batch. */
+  readonly mayClassify: boolean
   isExpired(group: Group, seq: number): boolean
   classify(group: Group, seq: number): Class
   /** Sends entries from `first` on, at most up to `last`. Returns the last one sent, or NO_ROOM. */
@@ -207,11 +213,11 @@ export class Group {
     return settled
   }
 
-  /** Gives members what they may have. False when outbound room ran out. */
-  dispatch(): boolean {
+  /** Gives members what they may have. */
+  dispatch(): Dispatched {
     const { log, record } = this
     if (record.cursor < log.firstSeq) this.#skipLost(log.firstSeq)
-    if (record.isPaused || this.members.size === 0) return true
+    if (record.isPaused || this.members.size === 0) return Dispatched.done
     const isSorted = this.#isSorted
     if (isSorted) this.#classify()
     let idle = 0 // Members in a row that could not be given anything.
@@ -223,10 +229,10 @@ export class Group {
         continue
       }
       const given = this.#giveOne(member) ?? (isSorted ? undefined : this.#giveRun(member))
-      if (given === false) return false
+      if (given === false) return Dispatched.noRoom
       idle = given === true ? 0 : idle + 1
     }
-    return true
+    return isSorted && this.#hasMore ? Dispatched.more : Dispatched.done
   }
 
   /** Looks at deadlines and delays. */
@@ -273,9 +279,16 @@ export class Group {
   /** Seqs in `#ready` or in a line of the lineup because their delay is over. */
   readonly #isReady = new Set<number>()
 
+  /** True when there are entries to classify for somebody who could take them. */
+  get #hasMore(): boolean {
+    const { record, log, options } = this
+    if (record.cursor > log.lastSeq || record.outstanding.size >= options.window) return false
+    return this.#order.some(({ credit }) => credit > 0)
+  }
+
   /** True when entries have to be looked at one by one before anybody gets them. */
   get #isSorted(): boolean {
-    return this.isOrdered || this.#host.hasProperties(this)
+    return this.isOrdered || this.options.filter !== '' || this.#host.hasProperties(this)
   }
 
   #membersChanged(): void {
@@ -488,6 +501,7 @@ export class Group {
     const end = Math.min(log.lastSeq, record.cursor + CLASSIFY_MAX - 1)
     let seq = record.cursor
     for (; seq <= end && outstanding.size < this.options.window; seq++) {
+      if (seq > record.cursor && !this.#host.mayClassify) break
       const { isSkipped, key, priority } = this.#host.classify(this, seq)
       if (isSkipped) continue
       const bytes = log.endOf(seq) - log.offsetOf(seq)

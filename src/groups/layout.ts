@@ -15,7 +15,7 @@
  *                56      lastActiveMs  f64   when it last had a member, or did anything
  *                64      tallies       f64 × 6, see TALLIES
  *                128     name          128 B UTF-8
- *                256     texts         2 × 384 B: int32 length, then the options as JSON
+ *                256     texts         2 × 1536 B: int32 length, then the options as JSON
  *
  *   member slot  0       memberId      i32   0: free; stored last when a member joins
  *                4       groupId       i32
@@ -25,7 +25,7 @@
  *                20      nameBytes     i32
  *                24      name          104 B UTF-8, its label
  */
-export const GROUP_SLOT_BYTES = 1024
+export const GROUP_SLOT_BYTES = 3328
 export const STATE = 0
 export const GROUP_ID = 4
 export const TOPIC_ID = 8
@@ -41,7 +41,7 @@ export const TALLIES_OFFSET = 64
 export const NAME = 128
 export const NAME_BYTES_MAX = 128
 export const TEXTS = 256
-export const TEXT_BYTES = 384
+export const TEXT_BYTES = 1536
 
 export const SLOT_FREE = 0
 export const SLOT_USED = 1

@@ -36,6 +36,8 @@ export interface GroupOptions {
   readonly ordered: 'none' | 'key'
   /** Messages that expire before they are settled go to the dead letters too. */
   readonly dead_letter_expired: boolean
+  /** CEL; what does not match is settled without a delivery. Empty: everything matches. */
+  readonly filter: string
   /** A group without members and without anything to do is deleted after this. */
   readonly expire_after_ms: number
 }
@@ -48,6 +50,7 @@ export const GROUP_DEFAULTS: GroupOptions = {
   backoff: { base_ms: 1000, factor: 2, cap_ms: 60_000, jitter: 0.2 },
   ordered: 'none',
   dead_letter_expired: false,
+  filter: '',
   expire_after_ms: DAY_MS,
 }
 
@@ -93,6 +96,11 @@ export function givenGroupOptions(fields: Fields): Partial<GroupOptions> {
   if (ordered !== undefined) {
     if (ordered !== 'none' && ordered !== 'key') throw bad('ordered must be "none" or "key"')
     given['ordered'] = ordered
+  }
+  const filter = present(fields, 'filter')
+  if (filter !== undefined) {
+    if (typeof filter !== 'string') throw bad('filter must be a string')
+    given['filter'] = filter
   }
   const deadLetterExpired = present(fields, 'dead_letter_expired')
   if (deadLetterExpired !== undefined) {

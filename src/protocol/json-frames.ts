@@ -39,6 +39,8 @@ export interface JsonMessage {
   readonly properties: Uint8Array | undefined
   /** Whether they ask for a later delivery. */
   readonly isDelayed: boolean
+  /** Whether they ask for replies. */
+  readonly isRequest: boolean
 }
 
 const packr = new Packr({ useRecords: false, variableMapSize: true })
@@ -149,6 +151,7 @@ function jsonMessage(
     headers: headersBytes(headers, field),
     properties,
     isDelayed: properties !== undefined && propertiesReader.isDelayed,
+    isRequest: properties !== undefined && propertiesReader.isRequest,
   }
 }
 
@@ -200,6 +203,13 @@ function headersBytes(headers: unknown, field: string): Uint8Array | undefined {
     throw bad(`${field}.headers must have at most ${HEADERS_BYTES_MAX} bytes, got ${bytes.length}`)
   }
   return bytes
+}
+
+/** How many of them ask for replies. */
+export function requestsIn(messages: readonly JsonMessage[]): number {
+  let requests = 0
+  for (const { isRequest } of messages) if (isRequest) requests++
+  return requests
 }
 
 /** Bytes that writeMessages() takes. */

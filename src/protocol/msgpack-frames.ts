@@ -74,6 +74,8 @@ export class MsgpackFrameReader {
   /** Whether any of them has properties, and how many of them are to be delivered later. */
   hasProperties = false
   delayed = 0
+  /** How many of them ask for replies. */
+  requests = 0
   /** Of what a member of a group says: the group's name, and which seqs; length 0: none. */
   groupStart = 0
   groupLength = 0
@@ -226,6 +228,7 @@ export class MsgpackFrameReader {
     this.messagesStart = span.start
     this.hasProperties = false
     this.delayed = 0
+    this.requests = 0
     let next = span.start
     for (let index = 0; index < count; index++) {
       if (!readArray(bytes, next, end, span) || span.length < 2 || span.length > 5) {
@@ -309,6 +312,7 @@ export class MsgpackFrameReader {
     if (next === MALFORMED) return this.#malformed(properties.problem)
     if (properties.hasAny) this.hasProperties = true
     if (properties.isDelayed) this.delayed++
+    if (properties.isRequest) this.requests++
     return next
   }
 

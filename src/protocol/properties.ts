@@ -29,6 +29,7 @@ export const PROPERTY_NAMES = [
 ] as const
 type PropertyName = (typeof PROPERTY_NAMES)[number]
 
+const REPLY_TO = bitOf('reply_to')
 const DELAYS = bitOf('delay_ms') | bitOf('deliver_at')
 
 export class PropertiesReader {
@@ -38,6 +39,8 @@ export class PropertiesReader {
   hasAny = false
   /** True when the map read last asks for a later delivery. */
   isDelayed = false
+  /** True when the map read last asks for replies. */
+  isRequest = false
   readonly #span: Span = { start: 0, length: 0 }
 
   /**
@@ -47,6 +50,7 @@ export class PropertiesReader {
   read(bytes: Uint8Array, at: number, end: number, where: () => string): number {
     this.hasAny = false
     this.isDelayed = false
+    this.isRequest = false
     if (at < end && bytes[at] === NIL) return at + 1
     const span = this.#span
     if (!readMap(bytes, at, end, span)) return this.#bad(`${where()} must be a map or nil`)
@@ -72,6 +76,7 @@ export class PropertiesReader {
     }
     this.hasAny = seen !== 0
     this.isDelayed = (seen & DELAYS) !== 0
+    this.isRequest = (seen & REPLY_TO) !== 0
     return next
   }
 

@@ -34,6 +34,8 @@ export interface SubscribeOptions {
    * pattern the epoch of every other topic comes before its first event: so that it can be resumed.
    */
   readonly epochs: boolean
+  /** A CEL expression, not checked yet; undefined: all messages are wanted. */
+  readonly filter: string | undefined
 }
 
 /**
@@ -53,8 +55,11 @@ export function subscribeOptions(
   if (typeof batch !== 'boolean') throw bad('batch must be true or false')
   const epochs = optional(fields, 'epochs') ?? false
   if (typeof epochs !== 'boolean') throw bad('epochs must be true or false')
+  const filter = optional(fields, 'filter')
+  if (filter !== undefined && typeof filter !== 'string') throw bad('filter must be a string')
   return {
     start: startOf(fields, isPattern, nowMs),
+    filter,
     policy,
     clientId: clientIdOf(fields),
     batch,

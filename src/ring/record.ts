@@ -30,6 +30,7 @@ export const Outbound = {
   reply: 3,
   control: 4,
   deliver: 5,
+  forward: 6,
 } as const
 
 /**
@@ -64,6 +65,9 @@ export const PUBLISH_PROPERTIES = 8
 /** All of the messages are to be delivered later: none of them goes into the log now. */
 export const PUBLISH_DELAYED = 16
 
+/** Copies that routing rules made; nobody waits for an ack, and what is refused is counted. */
+export const PUBLISH_ROUTED = 64
+
 /** PULL: the next chunk of a topic's log for one subscription that is not LIVE there. */
 export const Pull = {
   lag: 0,
@@ -72,6 +76,8 @@ export const Pull = {
   maxBytes: 3,
   /** Entries behind the newest that may be delivered; 0: all that the log holds. */
   queueSize: 4,
+  /** The filter that entries come through; 0: all of them. */
+  filter: 5,
   /** float64 field. */
   fromSeq: 3,
   headerBytes: 32,
@@ -88,7 +94,8 @@ export const Acks = {
 } as const
 
 /**
- * EVENTS: a run of a topic's entries, ready to send. With lag 0 for every LIVE subscription of the
+ * EVENTS: a run of a topic's entries, ready to send; it may hold fewer than firstSeq to lastSeq covers:
+ * none of those that have expired. With lag 0 for every LIVE subscription of the
  * topic in that format, otherwise the chunk that one PULL asked for.
  *
  *   MessagePack  frame: the whole EVENTS frame of a plain subscription; body: its array of entries
@@ -104,6 +111,8 @@ export const Events = {
   flags: 4,
   frameStart: 5,
   bodyStart: 6,
+  /** The filter that they came through, or 0: then there may be fewer than from first to last seq. */
+  filter: 7,
   /** float64 fields: first and last seq; then the range that is lost before it, or 0 and 0. */
   firstSeq: 4,
   lastSeq: 5,
@@ -149,12 +158,43 @@ export const Deliver = {
   headerBytes: 12,
 } as const
 
+/**
+ * FORWARD: copies that routing rules made, in groups of one target each. A group is its fields, the
+ * target's name, its messages as PUBLISH has them, and zeros up to a multiple of 4. The gateway
+ * answers `forwarded` when all are in the rings of their targets; there is one such record under way.
+ */
+export const Forward = {
+  chunk: 0,
+  groups: 1,
+  headerBytes: 8,
+  /** int32 fields of a group. */
+  topicLength: 0,
+  messagesLength: 1,
+  count: 2,
+  hasProperties: 3,
+  groupBytes: 16,
+} as const
+
 /** REPLY: the answer to one HTTP request; behind the fields stands the body, JSON text. */
 export const HttpReply = {
   token: 0,
   status: 1,
   headerBytes: 8,
 } as const
+
+/** A filter as the gateway numbers it; the text goes along, so that the shard can make it. */
+export interface FilterRef {
+  readonly id: number
+  readonly text: string
+}
+
+/** A routing rule: entries of the source that come through the filter are copied to the targets. */
+export interface RouteRef {
+  readonly name: string
+  readonly source: string
+  readonly targets: readonly string[]
+  readonly filter?: FilterRef
+}
 
 /** CONTROL, gateway → shard. `token` is echoed by the answer. */
 export type ControlRequest =
@@ -164,6 +204,7 @@ export type ControlRequest =
       readonly topic: string
       readonly format: Format
       readonly start: Start
+      readonly filter?: FilterRef
     }
   | {
       readonly op: 'subscribePattern'
@@ -172,11 +213,29 @@ export type ControlRequest =
       readonly pattern: string
       readonly format: Format
       readonly start: Start
+      readonly filter?: FilterRef
     }
   /** Formats that plain subscriptions of this topic still need, bit per format. */
-  | { readonly op: 'interest'; readonly topicId: number; readonly formats: number }
+  | {
+      readonly op: 'interest'
+      readonly topicId: number
+      readonly formats: number
+      readonly filterId?: number
+    }
   | { readonly op: 'dropPattern'; readonly patternId: number }
-  | { readonly op: 'create'; readonly token: number; readonly topic: string }
+  /** Nobody uses the filter any more. */
+  | { readonly op: 'dropFilter'; readonly filterId: number }
+  | { readonly op: 'setRoute'; readonly route: RouteRef }
+  | { readonly op: 'dropRoute'; readonly name: string }
+  /** The copies of this FORWARD record are in the rings of their targets. */
+  | { readonly op: 'forwarded'; readonly chunk: number }
+  | {
+      readonly op: 'create'
+      readonly token: number
+      readonly topic: string
+      /** Options that the request names; they stay with the topic. */
+      readonly options?: TopicOptions
+    }
   | { readonly op: 'delete'; readonly token: number; readonly topic: string }
   | { readonly op: 'info'; readonly token: number; readonly topic: string }
   | {
@@ -261,6 +320,8 @@ export type ControlNotice =
       readonly topic: string
       readonly epoch: string
       readonly format: Format
+      /** The filter of these EVENTS; 0 or nothing: there is none. */
+      readonly filterId?: number
       readonly lastSeq: number
       readonly patternIds: readonly number[]
     }
@@ -321,6 +382,25 @@ export type ControlNotice =
   | { readonly op: 'groupDeleted'; readonly groupId: number; readonly isTopicGone: boolean }
   /** A PULL was set aside because it killed the shard: this subscription cannot go on. */
   | { readonly op: 'setAside'; readonly lag: number }
+
+/** Options of one topic by their names on the wire, in the order in which a slot keeps them. */
+export const TOPIC_OPTIONS = [
+  'history_size',
+  'history_bytes',
+  'max_age_ms',
+  'ttl_ms',
+  'dedup_window_ms',
+  'events',
+] as const
+export type TopicOption = (typeof TOPIC_OPTIONS)[number]
+/** What a request or a rule says of a topic; `events` is 0 or 1. 0 turns the last four off. */
+export type TopicOptions = { readonly [Name in TopicOption]?: number }
+
+/** Options for every topic that the pattern matches. */
+export interface TopicRule {
+  readonly pattern: string
+  readonly options: TopicOptions
+}
 
 export interface TopicSummary {
   readonly name: string

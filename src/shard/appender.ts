@@ -11,9 +11,9 @@ import { FEATURE_PROPERTIES, FEATURE_TTL } from '../log/slot.js'
 import { NO_LOG_MEMORY, OVER_RETENTION } from '../log/topic-log.js'
 import { BIN8, NIL, readArray, readBin, type Span, skipValue } from '../protocol/msgpack.js'
 import { ID_BYTES, PAYLOAD_JSON } from '../protocol/msgpack-frames.js'
+import type { RandomIds } from '../protocol/random-ids.js'
 import type { SharedViews } from '../ring/layout.js'
 import type { Journal } from './journal.js'
-import type { RandomIds } from './random-ids.js'
 import type { Topic } from './topics.js'
 
 /** What an entry may take beyond its message: seq, time, an id and nil headers. */

@@ -8,16 +8,24 @@
 import { Unpackr } from 'msgpackr'
 import { Reply } from '../errors.js'
 import type { Start } from '../protocol/subscribe-options.js'
-import type { ControlRequest, TopicSummary } from '../ring/record.js'
+import {
+  type ControlRequest,
+  type FilterRef,
+  FORMATS,
+  type Format,
+  type TopicSummary,
+} from '../ring/record.js'
 import { hashTopic } from '../routing/topic-hash.js'
 import { EntryView, historyText } from './json-text.js'
 import type { Shard } from './shard.js'
-import { Topic } from './topics.js'
+import { type FilteredView, Topic } from './topics.js'
 
 /** Topics in one page of the list: with the longest names a page still fits half of the smallest ring. */
 const PAGE_TOPICS_MAX = 100
 /** Bytes of one answer of the history API; the rest is fetched from `next_seq` on. */
 const HISTORY_BYTES_MAX = 512 * 1024
+
+const NO_FILTER_SLOT = 'MAX_FILTERS filters are in use'
 
 type RequestOf<Op extends ControlRequest['op']> = Extract<ControlRequest, { op: Op }>
 
@@ -47,6 +55,15 @@ export class Control {
         return this.#interest(request)
       case 'dropPattern':
         return this.#dropPattern(request)
+      case 'dropFilter':
+        return this.#dropFilter(request)
+      case 'setRoute':
+        return this.#setRoute(request)
+      case 'dropRoute':
+        return this.#dropRoute(request)
+      case 'forwarded':
+        this.#shard.router.onForwarded(request.chunk)
+        return 0
       case 'create':
         return this.#create(request, ordinal)
       case 'delete':
@@ -81,7 +98,8 @@ export class Control {
     return this.#unpackr.unpack(Buffer.from(this.#shard.views.bytes.slice(start, end)))
   }
 
-  #subscribe({ token, topic: name, format, start }: RequestOf<'subscribe'>): number | undefined {
+  #subscribe(request: RequestOf<'subscribe'>): number | undefined {
+    const { token, topic: name, format, start, filter } = request
     const shard = this.#shard
     const topic = shard.findOrCreate(name)
     if (!(topic instanceof Topic)) {
@@ -90,10 +108,18 @@ export class Control {
     }
     // What was stored before this moment must be out before it: a new subscriber is not to see it.
     if (!shard.flushTopicNow(topic)) return undefined
-    topic.plainFormats |= 1 << format
-    shard.directory.setPlainFormats(topic.slot, topic.plainFormats)
-    if (!topic.isAttached(format)) shard.attach(topic, format)
-    const { startSeq, recovered } = resolveStart(start, topic, shard.nowMs)
+    if (filter !== undefined) {
+      const refusal = this.#attachFiltered(topic, format, filter)
+      if (refusal !== undefined) {
+        shard.notices.refuse(token, Reply.limitExceeded, refusal)
+        return 0
+      }
+    } else {
+      topic.plainFormats |= 1 << format
+      shard.directory.setPlainFormats(topic.slot, topic.plainFormats)
+      if (!topic.isAttached(format)) shard.attach(topic, format)
+    }
+    const { startSeq, recovered } = resolveStart(start, topic, shard)
     const { epoch, id: topicId } = topic
     const { lastSeq } = topic.log
     shard.notices.send({ op: 'subscribed', token, topicId, epoch, startSeq, lastSeq, recovered })
@@ -101,13 +127,34 @@ export class Control {
     return 0
   }
 
+  /** Why a plain subscription cannot have the filter, or undefined: it has it from here on. */
+  #attachFiltered(topic: Topic, format: Format, ref: FilterRef): string | undefined {
+    const { filters, filterInterest } = this.#shard
+    const filter = filters.add(ref)
+    if (filter === undefined) return NO_FILTER_SLOT
+    const isNew = topic.view(filter.id, format) === undefined
+    const formats = FORMATS.filter((other) => topic.view(filter.id, other)?.isPlain === true)
+    const bits = formats.reduce((sum, other) => sum | (1 << other), 1 << format)
+    if (!filterInterest.set(topic.id, filter.id, bits)) {
+      return 'too many topics are read through filters'
+    }
+    const view = this.#shard.view(topic, filter.id, format) as FilteredView
+    view.isPlain = true
+    if (isNew) this.#shard.attachView(topic, view)
+    return undefined
+  }
+
   /** Tells of every topic that matches; may take several batches, in which nothing else is done. */
   #subscribePattern(request: RequestOf<'subscribePattern'>): number | undefined {
     const shard = this.#shard
-    const { token, patternId, pattern: text, format, start } = request
+    const { token, patternId, pattern: text, format, start, filter } = request
     let scan = this.#scan
     if (scan === undefined || scan.token !== token) {
-      const pattern = shard.patterns.add(patternId, text, format)
+      if (filter !== undefined && shard.filters.add(filter) === undefined) {
+        shard.notices.refuse(token, Reply.limitExceeded, NO_FILTER_SLOT)
+        return 0
+      }
+      const pattern = shard.patterns.add(patternId, text, format, filter?.id ?? 0)
       if (pattern === undefined) {
         shard.notices.refuse(token, Reply.limitExceeded, 'MAX_PATTERNS patterns are in use')
         return 0
@@ -126,8 +173,10 @@ export class Control {
       const topic = scan.topics[scan.done] as Topic
       if (!shard.flushTopicNow(topic)) return undefined
       // Told even if attached: the gateway may have let go of a feed that nobody else wants now.
-      shard.attach(topic, format, [patternId])
-      const { startSeq, recovered } = resolveStart(start, topic, shard.nowMs)
+      const view = shard.view(topic, filter?.id ?? 0, format)
+      if (view === undefined) shard.attach(topic, format, [patternId])
+      else shard.attachView(topic, view, [patternId])
+      const { startSeq, recovered } = resolveStart(start, topic, shard)
       const { id: topicId, log } = topic
       shard.notices.send({
         op: 'match',
@@ -146,12 +195,33 @@ export class Control {
     return 0
   }
 
-  #interest({ topicId, formats }: RequestOf<'interest'>): number {
+  #interest({ topicId, formats, filterId = 0 }: RequestOf<'interest'>): number {
     const topic = this.#shard.topics.get(topicId)
     if (topic === undefined) return 0
-    topic.plainFormats = formats
-    this.#shard.directory.setPlainFormats(topic.slot, formats)
+    if (filterId === 0) {
+      topic.plainFormats = formats
+      this.#shard.directory.setPlainFormats(topic.slot, formats)
+    } else {
+      for (const view of topic.views) {
+        if (view.filter.id === filterId) view.isPlain = (formats & (1 << view.format)) !== 0
+      }
+      // Less than there was, for which there was a slot; and none for a filter that is gone.
+      const known = this.#shard.filters.get(filterId) === undefined ? 0 : formats
+      this.#shard.filterInterest.set(topicId, filterId, known)
+    }
     this.#shard.detachUnwanted(topic)
+    return 0
+  }
+
+  /** Patterns that used it have been dropped before. */
+  #dropFilter({ filterId }: RequestOf<'dropFilter'>): number {
+    for (const topic of this.#shard.topics.values()) {
+      if (!topic.views.some(({ filter }) => filter.id === filterId)) continue
+      for (const view of topic.views) if (view.filter.id === filterId) view.isPlain = false
+      this.#shard.filterInterest.set(topic.id, filterId, 0)
+      this.#shard.detachUnwanted(topic)
+    }
+    this.#shard.filters.remove(filterId)
     return 0
   }
 
@@ -168,20 +238,33 @@ export class Control {
     return 0
   }
 
-  #create({ token, topic: name }: RequestOf<'create'>, ordinal: number): number {
+  /** There is a slot for every rule and every filter that the gateway admits. */
+  #setRoute({ route }: RequestOf<'setRoute'>): number {
+    const { router, topics, filters } = this.#shard
+    if (route.filter !== undefined) filters.add(route.filter)
+    router.set(route, topics.values())
+    return 0
+  }
+
+  #dropRoute({ name }: RequestOf<'dropRoute'>): number {
+    const { router, topics } = this.#shard
+    router.remove(name, topics.values())
+    return 0
+  }
+
+  #create({ token, topic: name, options }: RequestOf<'create'>, ordinal: number): number {
     const shard = this.#shard
     const bytes = Buffer.from(name)
     const hash = hashTopic(bytes, 0, bytes.length)
     const existing = shard.topics.find(hash, bytes, 0, bytes.length)
     const isNew = (shard.resultOf(ordinal) ?? (existing === undefined ? 1 : 0)) === 1
     shard.noteResult(ordinal, isNew ? 1 : 0)
-    if (existing === undefined) {
-      const made = shard.create(name, bytes, hash)
-      if (!(made instanceof Topic)) {
-        shard.notices.refuse(token, made.reply, made.message)
-        return 0
-      }
+    const topic = existing ?? shard.create(name, bytes, hash)
+    if (!(topic instanceof Topic)) {
+      shard.notices.refuse(token, topic.reply, topic.message)
+      return 0
     }
+    if (options !== undefined) shard.setOptions(topic, options)
     shard.notices.reply(token, isNew ? 201 : 200, {
       status: isNew ? 'created' : 'exists',
       topic: name,
@@ -191,7 +274,7 @@ export class Control {
 
   #delete({ token, topic: name }: RequestOf<'delete'>, ordinal: number): number | undefined {
     const shard = this.#shard
-    const topic = this.#shard.findTopic(name)
+    const topic = this.#shard.find(name)
     let topicId = shard.resultOf(ordinal)
     if (topicId === undefined) {
       // Subscribers get what was stored before they hear that there will be no more.
@@ -210,12 +293,12 @@ export class Control {
   }
 
   #info({ token, topic: name }: RequestOf<'info'>): number {
-    const topic = this.#shard.findTopic(name)
+    const topic = this.#shard.find(name)
     if (topic === undefined) {
       this.#refuseUnknown(token, name)
       return 0
     }
-    const { log, epoch, id } = topic
+    const { log, epoch, id, settings } = topic
     this.#shard.notices.reply(token, 200, {
       name,
       epoch,
@@ -225,6 +308,7 @@ export class Control {
       bytes: log.bytes,
       memory_bytes: log.blockBytes,
       worker: this.#shard.number,
+      options: settings,
       topic_id: id,
     })
     return 0
@@ -233,20 +317,21 @@ export class Control {
   #history(request: RequestOf<'history'>): number | undefined {
     const { token, topic: name, lastN, fromSeq, limit } = request
     const shard = this.#shard
-    const topic = this.#shard.findTopic(name)
+    const topic = this.#shard.find(name)
     if (topic === undefined) {
       this.#refuseUnknown(token, name)
       return 0
     }
     const { log } = topic
     log.evictExpired(shard.nowMs)
-    const wanted = fromSeq ?? log.lastSeq - (lastN ?? limit) + 1
+    const wanted = fromSeq ?? shard.expiry.startOfLast(topic, lastN ?? limit)
     const entry = new EntryView()
     const messages: string[] = []
     const maxBytes = Math.min(HISTORY_BYTES_MAX, shard.out.maxLength / 2)
     let seq = Math.max(wanted, log.firstSeq)
     let bytes = 0
     for (; seq <= log.lastSeq && messages.length < limit && bytes < maxBytes; seq++) {
+      if (topic.mayExpire && shard.expiry.isExpired(topic, seq)) continue
       entry.read(shard.views.buffer, log.offsetOf(seq))
       const text = historyText(shard.views.buffer, entry, shard.out.maxLength / 2)
       bytes += Buffer.byteLength(text) + 1
@@ -282,16 +367,16 @@ export class Control {
 export function resolveStart(
   start: Start,
   topic: Topic,
-  nowMs: number,
+  shard: Shard,
 ): { startSeq: number; recovered: boolean | null } {
   const { log } = topic
-  log.evictExpired(nowMs)
+  log.evictExpired(shard.nowMs)
   const live = log.lastSeq + 1
   switch (start.from) {
     case 'live':
       return { startSeq: live, recovered: null }
     case 'lastN':
-      return { startSeq: Math.max(log.firstSeq, live - start.count), recovered: null }
+      return { startSeq: shard.expiry.startOfLast(topic, start.count), recovered: null }
     case 'time':
       return { startSeq: log.seqSince(start.timeMs), recovered: null }
     case 'seq':
@@ -301,7 +386,7 @@ export function resolveStart(
         ? start.cursors[topic.name]
         : undefined
       // A topic that the client never saw is new to it: everything of it counts as missed.
-      if (cursor === undefined) return { startSeq: log.firstSeq, recovered: log.firstSeq === 1 }
+      if (cursor === undefined) return { startSeq: log.firstSeq, recovered: log.lostTo === 0 }
       return resume(topic, cursor.epoch, cursor.seq)
     }
   }
@@ -314,6 +399,6 @@ function resume(
 ): { startSeq: number; recovered: boolean } {
   const { log } = topic
   const isSameLog = epoch === null || epoch === topic.epoch
-  const recovered = isSameLog && seq >= log.firstSeq && seq <= log.lastSeq + 1
-  return { startSeq: recovered ? seq : log.firstSeq, recovered }
+  const recovered = isSameLog && seq > log.lostTo && seq <= log.lastSeq + 1
+  return { startSeq: recovered ? Math.max(seq, log.firstSeq) : log.firstSeq, recovered }
 }

@@ -69,8 +69,8 @@ export class DeadLetters {
   /** What the HTTP door asks. undefined: there is no room for the answer now. */
   admin(token: number, topicName: string, action: DeadLetterAction): number | undefined {
     const { notices } = this.#shard
-    const topic = this.#shard.findTopic(topicName)
-    const dead = this.#shard.findTopic(DEAD_LETTERS + topicName)
+    const topic = this.#shard.find(topicName)
+    const dead = this.#shard.find(DEAD_LETTERS + topicName)
     if (topic === undefined && dead === undefined) {
       const message = `topic ${JSON.stringify(topicName)} does not exist`
       notices.refuse(token, Reply.topicNotFound, message)
@@ -239,7 +239,7 @@ export class DeadLetters {
 
   #topicFor(topic: Topic): Topic | { reply: ReplyCode; message: string } {
     const name = DEAD_LETTERS + topic.name
-    return this.#shard.findTopic(name) ?? this.#shard.createNamed(name)
+    return this.#shard.find(name) ?? this.#shard.createNamed(name)
   }
 }
 

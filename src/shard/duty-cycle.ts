@@ -11,8 +11,6 @@ import type { Shard } from './shard.js'
 
 /** Batches between two turns of the event loop. */
 const BATCHES_PER_TURN = 64
-/** Something due is not looked for more often than this, ms. */
-const DUE_GRAIN_MS = 5
 /** How often age is looked at, and how late a lost wake-up would be noticed at worst. */
 const TICK_MS = 1000
 
@@ -36,11 +34,9 @@ export function runDutyCycle(options: DutyCycleOptions): Promise<void> {
   return new Promise((resolve, reject) => {
     // Keeps the event loop alive too, which a pending waitAsync does not.
     const tick = setInterval(() => guarded(onTick), TICK_MS)
-    /** Wakes us when something is due before the next tick: a deadline, a delay. */
-    let dueTimer: NodeJS.Timeout | undefined
     const end = (settle: () => void) => {
       clearInterval(tick)
-      clearTimeout(dueTimer)
+      clearTimeout(alarm)
       settle()
     }
     const guarded = (step: () => void) => {
@@ -53,25 +49,23 @@ export function runDutyCycle(options: DutyCycleOptions): Promise<void> {
     const onTick = () => {
       beat()
       shard.evictExpired()
-      shard.tick()
       if (mayWork()) run()
-      else watchDue()
+    }
+    /** Wakes us for the next timer of the shard, if that is before the tick. */
+    let alarm: NodeJS.Timeout | undefined
+    const setAlarm = () => {
+      clearTimeout(alarm)
+      const inMs = shard.nextDueMs === Number.POSITIVE_INFINITY ? TICK_MS : shard.dueInMs
+      alarm = inMs < TICK_MS ? setTimeout(() => guarded(onAlarm), inMs) : undefined
+    }
+    const onAlarm = () => {
+      beat()
+      if (mayWork()) run()
+      else if (!shard.isBlocked) setAlarm()
     }
     let turn = 0
-    const watchDue = () => {
-      clearTimeout(dueTimer)
-      const waitMs = Math.max(shard.nextDueMs - Date.now(), DUE_GRAIN_MS)
-      if (waitMs >= TICK_MS) return // The tick looks too.
-      dueTimer = setTimeout(() => guarded(onDue), waitMs)
-    }
-    const onDue = () => {
-      shard.tick()
-      if (mayWork()) run()
-      else watchDue()
-    }
     const run = () => {
       turn++
-      if (shard.nextDueMs <= Date.now()) shard.tick()
       for (let batch = 0; batch < BATCHES_PER_TURN; batch++) {
         beat()
         if (shard.runBatch()) gatewayBell.ring()
@@ -81,7 +75,7 @@ export function runDutyCycle(options: DutyCycleOptions): Promise<void> {
       setImmediate(() => guarded(run))
     }
     const park = () => {
-      watchDue()
+      setAlarm()
       const rung = bell.park(shard.isBlocked ? BLOCKED : IDLE, mayWork)
       const parkedAt = turn
       if (rung === undefined) setImmediate(() => guarded(run))

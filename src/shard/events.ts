@@ -7,9 +7,11 @@
  */
 import { writeArrayHead } from '../protocol/msgpack.js'
 import type { SharedViews } from '../ring/layout.js'
-import { Events, type Format, MSGPACK, Outbound } from '../ring/record.js'
+import { Events, type Format, JSON_TEXT, MSGPACK, Outbound } from '../ring/record.js'
 import type { RingProducer } from '../ring/spsc-ring.js'
+import type { Filter } from './filters.js'
 import { EntryView, writeEvent } from './json-text.js'
+import type { Selection } from './selection.js'
 import type { Topic } from './topics.js'
 
 /** Bytes of entries in one record; a single larger entry still goes. */
@@ -19,6 +21,8 @@ const RECORDS_PER_HALF_RING = 8
 /** Entries in one JSON record: its table of lengths is bounded by this. */
 const JSON_EVENTS_MAX = 4096
 const ARRAY_HEAD_BYTES_MAX = 5
+/** Entries of a topic with a TTL that one record is chosen from: a long run of expired ones takes several. */
+const ENTRIES_LOOKED_AT_MAX = 16_384
 
 /** write() found no room in the outbound ring. */
 export const NO_ROOM = -1
@@ -41,8 +45,15 @@ export class EventWriter {
   readonly #bytesMax: number
   readonly #lengths = new Int32Array(JSON_EVENTS_MAX)
   readonly #entry = new EntryView()
+  readonly #isExpired: (topic: Topic, seq: number) => boolean
 
-  constructor(views: SharedViews, out: RingProducer) {
+  /** `isExpired` is asked for topics whose entries may expire: those that have are left out. */
+  constructor(
+    views: SharedViews,
+    out: RingProducer,
+    isExpired: (topic: Topic, seq: number) => boolean,
+  ) {
+    this.#isExpired = isExpired
     this.#views = views
     this.#out = out
     this.#bytesMax = Math.min(EVENTS_BYTES_MAX, out.maxLength / RECORDS_PER_HALF_RING)
@@ -52,7 +63,8 @@ export class EventWriter {
 
   /**
    * Writes one record of entries from `first` on, at most up to `last` and about `maxBytes`.
-   * Returns the last seq it holds, or NO_ROOM; `last` < `first` writes a record without entries.
+   * Returns the last seq it covers, or NO_ROOM; `last` < `first` writes a record without entries.
+   * Entries that have expired are covered and left out.
    * `flagsAtEnd` are added when the run ends where the log ends.
    */
   write(
@@ -65,7 +77,10 @@ export class EventWriter {
     flagsAtEnd: number,
   ): number {
     const limit = Math.min(maxBytes, this.#bytesMax)
-    if (last < first) return this.#writeEmpty(topic, format, first, header, flagsAtEnd)
+    if (last < first) return this.#writeEmpty(topic, format, first, last, header, flagsAtEnd)
+    if (format === MSGPACK && topic.mayExpire) {
+      return this.#writePicked(topic, first, last, limit, header, flagsAtEnd)
+    }
     return format === MSGPACK
       ? this.#writeMsgpack(topic, first, last, limit, header, flagsAtEnd)
       : this.#writeJson(topic, first, last, limit, header, flagsAtEnd)
@@ -98,10 +113,53 @@ export class EventWriter {
     const entries = writeArrayHead(bytes, start + bodyStart, count)
     bytes.copyWithin(entries, from, from + length)
     const flags = end === topic.log.lastSeq ? header.flags | flagsAtEnd : header.flags
-    this.#writeHeader(start, topic, MSGPACK, first, end, header, flags)
+    this.#writeHeader(start, topic, MSGPACK, first, end, header, flags, 0, count)
     this.#views.ints[(start >> 2) + Events.frameStart] = frameStart
     this.#views.ints[(start >> 2) + Events.bodyStart] = bodyStart
     this.#out.commit(Outbound.events, entries + length - start)
+    return end
+  }
+
+  /** As #writeMsgpack(), entry by entry, for a topic of which some may have to be left out. */
+  #writePicked(
+    topic: Topic,
+    first: number,
+    last: number,
+    maxBytes: number,
+    header: EventsHeader,
+    flagsAtEnd: number,
+  ): number {
+    const { ints, bytes } = this.#views
+    const { log } = topic
+    const picked: number[] = []
+    let length = 0
+    let end = first - 1
+    for (const limit = Math.min(last, first + ENTRIES_LOOKED_AT_MAX - 1); end < limit; end++) {
+      if (this.#isExpired(topic, end + 1)) continue
+      const entryBytes = log.endOf(end + 1) - log.offsetOf(end + 1)
+      if (picked.length > 0 && length + entryBytes > maxBytes) break
+      picked.push(end + 1)
+      length += entryBytes
+    }
+    if (picked.length === 0) return this.#writeEmpty(topic, MSGPACK, first, end, header, flagsAtEnd)
+    const head = topic.eventsHead
+    const room = Events.headerBytes + head.length + ARRAY_HEAD_BYTES_MAX + length
+    const start = this.#out.tryClaim(room)
+    if (start < 0) return NO_ROOM
+    bytes.set(head, start + Events.headerBytes)
+    const bodyStart = Events.headerBytes + head.length
+    let at = writeArrayHead(bytes, start + bodyStart, picked.length)
+    for (const seq of picked) {
+      const from = log.offsetOf(seq)
+      const to = log.endOf(seq)
+      bytes.copyWithin(at, from, to)
+      at += to - from
+    }
+    const flags = end === log.lastSeq ? header.flags | flagsAtEnd : header.flags
+    this.#writeHeader(start, topic, MSGPACK, first, end, header, flags, 0, picked.length)
+    ints[(start >> 2) + Events.frameStart] = Events.headerBytes
+    ints[(start >> 2) + Events.bodyStart] = bodyStart
+    this.#out.commit(Outbound.events, at - start)
     return end
   }
 
@@ -113,55 +171,181 @@ export class EventWriter {
     header: EventsHeader,
     flagsAtEnd: number,
   ): number {
-    const { ints, bytes, buffer } = this.#views
     const scratch = this.#scratch
-    const entry = this.#entry
-    const head = topic.jsonEventHead
     let at = 0
     let count = 0
-    for (let seq = first; seq <= last && count < JSON_EVENTS_MAX; seq++) {
+    let seq = first
+    const limit = topic.mayExpire ? Math.min(last, first + ENTRIES_LOOKED_AT_MAX - 1) : last
+    for (; seq <= limit && count < JSON_EVENTS_MAX; seq++) {
       if (count > 0 && at >= maxBytes) break
-      entry.read(buffer, topic.log.offsetOf(seq))
-      const eventStart = count === 0 ? at : at + 1
-      const lengths = 4 * (count + 1)
-      const end = writeEvent(scratch, eventStart, scratch.length - lengths, head, buffer, entry)
+      if (topic.mayExpire && this.#isExpired(topic, seq)) continue
+      const end = this.#writeEvent(topic, seq, at, count)
       if (end < 0) break
       if (count > 0) scratch[at] = 0x2c
-      this.#lengths[count] = end - eventStart
       count++
       at = end
     }
-    if (count === 0) throw new RangeError(`seq=${first} does not fit a record as JSON`)
-    const bodyStart = Events.headerBytes + 4 * count
-    const start = this.#out.tryClaim(bodyStart + at)
-    if (start < 0) return NO_ROOM
-    const lengths = (start + Events.headerBytes) >> 2
-    for (let index = 0; index < count; index++) {
-      ints[lengths + index] = this.#lengths[index] as number
+    if (count === 0) {
+      if (seq <= limit) throw new RangeError(`seq=${seq} does not fit a record as JSON`)
+      return this.#writeEmpty(topic, JSON_TEXT, first, limit, header, flagsAtEnd)
     }
-    bytes.set(scratch.subarray(0, at), start + bodyStart)
-    const end = first + count - 1
+    const end = seq - 1
     const flags = end === topic.log.lastSeq ? header.flags | flagsAtEnd : header.flags
-    this.#writeHeader(start, topic, 1, first, end, header, flags)
-    ints[(start >> 2) + Events.frameStart] = bodyStart
+    return this.#commitJson(topic, first, end, header, flags, 0, count, at)
+  }
+
+  /** Selects what fits one record of about `maxBytes`. */
+  select(
+    selection: Selection,
+    topic: Topic,
+    filter: Filter,
+    first: number,
+    last: number,
+    maxBytes: number,
+  ): void {
+    const isExpired = topic.mayExpire ? this.#isExpired : undefined
+    selection.take(topic, filter, first, last, Math.min(maxBytes, this.#bytesMax), isExpired)
+  }
+
+  /**
+   * Writes one record that covers the seqs from `first` to where the selection ends, and holds what
+   * was selected. Returns the last seq that it covers, which may be less, or NO_ROOM.
+   */
+  writeSelected(
+    topic: Topic,
+    format: Format,
+    filterId: number,
+    first: number,
+    selection: Selection,
+    header: EventsHeader,
+    flagsAtEnd: number,
+  ): number {
+    if (selection.count > 0) {
+      return format === MSGPACK
+        ? this.#writeSelectedMsgpack(topic, filterId, first, selection, header, flagsAtEnd)
+        : this.#writeSelectedJson(topic, filterId, first, selection, header, flagsAtEnd)
+    }
+    const start = this.#out.tryClaim(Events.headerBytes)
+    if (start < 0) return NO_ROOM
+    const { last } = selection
+    const flags = last >= topic.log.lastSeq ? header.flags | flagsAtEnd : header.flags
+    this.#writeHeader(start, topic, format, first, last, header, flags, filterId, 0)
+    this.#out.commit(Outbound.events, Events.headerBytes)
+    return last
+  }
+
+  #writeSelectedMsgpack(
+    topic: Topic,
+    filterId: number,
+    first: number,
+    selection: Selection,
+    header: EventsHeader,
+    flagsAtEnd: number,
+  ): number {
+    const { ints, bytes } = this.#views
+    const { log, eventsHead } = topic
+    const { count, seqs, last } = selection
+    const room = Events.headerBytes + eventsHead.length + ARRAY_HEAD_BYTES_MAX + selection.bytes
+    const start = this.#out.tryClaim(room)
+    if (start < 0) return NO_ROOM
+    bytes.set(eventsHead, start + Events.headerBytes)
+    const bodyStart = Events.headerBytes + eventsHead.length
+    let at = writeArrayHead(bytes, start + bodyStart, count)
+    for (let index = 0; index < count; index++) {
+      const seq = seqs[index] as number
+      const from = log.offsetOf(seq)
+      const end = log.endOf(seq)
+      bytes.copyWithin(at, from, end)
+      at += end - from
+    }
+    const flags = last === log.lastSeq ? header.flags | flagsAtEnd : header.flags
+    this.#writeHeader(start, topic, MSGPACK, first, last, header, flags, filterId, count)
+    ints[(start >> 2) + Events.frameStart] = Events.headerBytes
     ints[(start >> 2) + Events.bodyStart] = bodyStart
-    this.#out.commit(Outbound.events, bodyStart + at)
-    return end
+    this.#out.commit(Outbound.events, at - start)
+    return last
+  }
+
+  #writeSelectedJson(
+    topic: Topic,
+    filterId: number,
+    first: number,
+    selection: Selection,
+    header: EventsHeader,
+    flagsAtEnd: number,
+  ): number {
+    const scratch = this.#scratch
+    const { seqs } = selection
+    let at = 0
+    let count = 0
+    for (; count < selection.count; count++) {
+      if (count > 0 && at >= this.#bytesMax) break
+      const end = this.#writeEvent(topic, seqs[count] as number, at, count)
+      if (end < 0) break
+      if (count > 0) scratch[at] = 0x2c
+      at = end
+    }
+    if (count === 0) throw new RangeError(`seq=${seqs[0]} does not fit a record as JSON`)
+    const last = count < selection.count ? (seqs[count] as number) - 1 : selection.last
+    const flags = last === topic.log.lastSeq ? header.flags | flagsAtEnd : header.flags
+    return this.#commitJson(topic, first, last, header, flags, filterId, count, at)
   }
 
   #writeEmpty(
     topic: Topic,
     format: Format,
     first: number,
+    last: number,
     header: EventsHeader,
     flagsAtEnd: number,
   ): number {
     const start = this.#out.tryClaim(Events.headerBytes)
     if (start < 0) return NO_ROOM
-    const flags = header.flags | flagsAtEnd
-    this.#writeHeader(start, topic, format, first, first - 1, header, flags)
+    const isAtEnd = last < first || last === topic.log.lastSeq
+    const flags = isAtEnd ? header.flags | flagsAtEnd : header.flags
+    const end = Math.max(first - 1, last)
+    this.#writeHeader(start, topic, format, first, end, header, flags, 0, 0)
     this.#out.commit(Outbound.events, Events.headerBytes)
-    return first - 1
+    return end
+  }
+
+  /** Writes the text of an entry to the scratch buffer, behind `at` and a comma. Negative: no room. */
+  #writeEvent(topic: Topic, seq: number, at: number, count: number): number {
+    const scratch = this.#scratch
+    const { buffer } = this.#views
+    const entry = this.#entry
+    entry.read(buffer, topic.log.offsetOf(seq))
+    const start = count === 0 ? at : at + 1
+    const limit = scratch.length - 4 * (count + 1)
+    const end = writeEvent(scratch, start, limit, topic.jsonEventHead, buffer, entry)
+    this.#lengths[count] = end - start
+    return end
+  }
+
+  #commitJson(
+    topic: Topic,
+    first: number,
+    last: number,
+    header: EventsHeader,
+    flags: number,
+    filterId: number,
+    count: number,
+    length: number,
+  ): number {
+    const { ints, bytes } = this.#views
+    const bodyStart = Events.headerBytes + 4 * count
+    const start = this.#out.tryClaim(bodyStart + length)
+    if (start < 0) return NO_ROOM
+    const lengths = (start + Events.headerBytes) >> 2
+    for (let index = 0; index < count; index++) {
+      ints[lengths + index] = this.#lengths[index] as number
+    }
+    bytes.set(this.#scratch.subarray(0, length), start + bodyStart)
+    this.#writeHeader(start, topic, JSON_TEXT, first, last, header, flags, filterId, count)
+    ints[(start >> 2) + Events.frameStart] = bodyStart
+    ints[(start >> 2) + Events.bodyStart] = bodyStart
+    this.#out.commit(Outbound.events, bodyStart + length)
+    return last
   }
 
   /** Says that there is no such topic any more to the one who pulled. False when there is no room. */
@@ -188,12 +372,15 @@ export class EventWriter {
     last: number,
     header: EventsHeader,
     flags: number,
+    filterId: number,
+    count: number,
   ): void {
     const { ints, floats } = this.#views
     const field = start >> 2
     ints[field + Events.topicId] = topic.id
     ints[field + Events.format] = format
-    ints[field + Events.count] = last - first + 1
+    ints[field + Events.count] = count
+    ints[field + Events.filter] = filterId
     ints[field + Events.lag] = header.lag
     ints[field + Events.flags] = flags
     const float = start >> 3

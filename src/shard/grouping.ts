@@ -10,20 +10,20 @@ import { Reply, type ReplyCode } from '../errors.js'
 import {
   type Class,
   type DeadLetter,
+  Dispatched,
   Group,
   type GroupHost,
   NO_ROOM,
   type SettleKind,
 } from '../groups/group.js'
 import { GroupTable } from '../groups/group-table.js'
+import { NORMAL } from '../groups/lineup.js'
 import { Member } from '../groups/member.js'
-import { entryTimeMs } from '../log/entry.js'
 import {
   type EntryProperties,
   newEntryProperties,
   readProperties,
 } from '../log/entry-properties.js'
-import { FEATURE_TTL } from '../log/slot.js'
 import type { LogMemory } from '../log/topic-log.js'
 import { GROUP_DEFAULTS, type GroupOptions } from '../protocol/group-options.js'
 import { ackFrame } from '../protocol/server-frames.js'
@@ -31,6 +31,7 @@ import { type ControlRequest, type Format, type GroupAction, SettleRecord } from
 import type { AckWriter } from './acks.js'
 import { resolveStart } from './control.js'
 import { DeliveryWriter } from './deliveries.js'
+import type { Filter } from './filters.js'
 import type { Shard } from './shard.js'
 import { Topic } from './topics.js'
 
@@ -38,6 +39,8 @@ type RequestOf<Op extends ControlRequest['op']> = Extract<ControlRequest, { op: 
 
 /** Members listed in the details of a group. */
 const MEMBERS_SHOWN_MAX = 100
+
+const SKIPPED: Class = { isSkipped: true, key: undefined, priority: NORMAL }
 
 interface Found {
   readonly topic: Topic
@@ -56,6 +59,7 @@ export class Grouping implements GroupHost {
   readonly #byTopic = new Map<number, Map<string, Group>>()
   readonly #byMember = new Map<number, Found>()
   readonly #properties = newEntryProperties()
+  readonly #filters = new Map<string, Filter>()
   /** Groups that may have something to deliver. */
   #awake: Group[] = []
   /** Losses that the gateway has yet to be told of. */
@@ -143,14 +147,17 @@ export class Grouping implements GroupHost {
   dispatch(): boolean {
     if (!this.#tellLosses()) return false
     const awake = this.#awake
+    const more: Group[] = []
     let done = 0
     for (; done < awake.length; done++) {
       const group = awake[done] as Group
-      if (!group.dispatch()) break
-      group.isAwake = false
+      const outcome = group.dispatch()
+      if (outcome === Dispatched.noRoom) break
+      if (outcome === Dispatched.more) more.push(group)
+      else group.isAwake = false
     }
     const isDone = done === awake.length
-    this.#awake = isDone ? [] : awake.slice(done)
+    this.#awake = isDone ? more : [...awake.slice(done), ...more]
     return this.#tellLosses() && isDone
   }
 
@@ -195,7 +202,7 @@ export class Grouping implements GroupHost {
       return 0
     }
     const known = this.#byTopic.get(topic.id)?.get(name)
-    const group = known ?? this.#create(topic, name, options, startSeqOf(start, topic, this.nowMs))
+    const group = known ?? this.#create(topic, name, options, startSeqOf(start, topic, shard))
     if (!(group instanceof Group)) {
       shard.notices.refuse(token, group.reply, group.message)
       return 0
@@ -254,7 +261,7 @@ export class Grouping implements GroupHost {
   /** What the HTTP door asks of groups. undefined: there is no room for the answer now. */
   admin({ token, topic: topicName, action }: RequestOf<'group'>): number | undefined {
     const { notices } = this.#shard
-    const topic = this.#shard.findTopic(topicName)
+    const topic = this.#shard.find(topicName)
     if (topic === undefined) {
       const message = `topic ${JSON.stringify(topicName)} does not exist`
       notices.refuse(token, Reply.topicNotFound, message)
@@ -321,21 +328,25 @@ export class Grouping implements GroupHost {
 
   // What groups ask of the shard.
 
+  get mayClassify(): boolean {
+    return this.#shard.mayFilter
+  }
+
   hasProperties(group: Group): boolean {
-    return this.#topicOf(group).features !== 0
+    const topic = this.#topicOf(group)
+    return topic.features !== 0 || topic.mayExpire
   }
 
   isExpired(group: Group, seq: number): boolean {
     const topic = this.#topicOf(group)
-    if ((topic.features & FEATURE_TTL) === 0) return false
-    const { buffer } = this.#shard.views
-    const at = topic.log.offsetOf(seq)
-    const { ttlMs } = this.#read(at)
-    return ttlMs > 0 && entryTimeMs(buffer, at) + ttlMs <= this.nowMs
+    return topic.mayExpire && this.#shard.expiry.isExpired(topic, seq)
   }
 
   classify(group: Group, seq: number): Class {
-    const { keyStart, keyLength, priority } = this.#read(this.#topicOf(group).log.offsetOf(seq))
+    const topic = this.#topicOf(group)
+    const { filter } = group.options
+    if (filter !== '' && !this.#filterOf(filter).wants(topic, seq)) return SKIPPED
+    const { keyStart, keyLength, priority } = this.#read(topic.log.offsetOf(seq))
     const key =
       keyLength === 0
         ? undefined
@@ -380,6 +391,21 @@ export class Grouping implements GroupHost {
       known.last = Math.max(known.last, last)
       known.count += count
     }
+  }
+
+  /** One for every text, however many groups use it; forgotten with the last of them. */
+  #filterOf(text: string): Filter {
+    let filter = this.#filters.get(text)
+    if (filter === undefined) {
+      filter = this.#shard.filters.unnumbered(text)
+      this.#filters.set(text, filter)
+    }
+    return filter
+  }
+
+  #forgetFilter(text: string): void {
+    const isUsed = [...this.#byId.values()].some(({ group }) => group.options.filter === text)
+    if (!isUsed) this.#filters.delete(text)
   }
 
   #topicOf(group: Group): Topic {
@@ -430,7 +456,7 @@ export class Grouping implements GroupHost {
       notices.refuse(token, Reply.badRequest, conflict)
       return 0
     }
-    const startSeq = startSeqOf(action.start, topic, this.nowMs)
+    const startSeq = startSeqOf(action.start, topic, this.#shard)
     const group = known ?? this.#create(topic, action.group, action.options, startSeq)
     if (!(group instanceof Group)) {
       notices.refuse(token, group.reply, group.message)
@@ -455,11 +481,10 @@ export class Grouping implements GroupHost {
         record.isPaused = false
         break
       case 'reset':
-        group.reset(startSeqOf(action.start, topic, this.nowMs))
+        group.reset(startSeqOf(action.start, topic, this.#shard))
         break
       case 'update':
-        group.options = { ...group.options, ...action.options }
-        record.options = group.options
+        this.#update(group, action.options)
         break
       default:
         return
@@ -467,11 +492,19 @@ export class Grouping implements GroupHost {
     this.wake(group)
   }
 
+  #update(group: Group, options: Partial<GroupOptions>): void {
+    const { filter } = group.options
+    group.options = { ...group.options, ...options }
+    group.record.options = group.options
+    if (group.options.filter !== filter) this.#forgetFilter(filter)
+  }
+
   #add(topic: Topic, group: Group): void {
     this.#byId.set(group.record.id, { topic, group })
     const groups = this.#byTopic.get(topic.id) ?? new Map<string, Group>()
     groups.set(group.record.name, group)
     this.#byTopic.set(topic.id, groups)
+    topic.hasGroups = true
   }
 
   #delete(topic: Topic, group: Group, isTopicGone: boolean): void {
@@ -479,7 +512,10 @@ export class Grouping implements GroupHost {
     this.#byId.delete(record.id)
     const groups = this.#byTopic.get(topic.id)
     groups?.delete(record.name)
-    if (groups?.size === 0) this.#byTopic.delete(topic.id)
+    if (groups?.size === 0) {
+      this.#byTopic.delete(topic.id)
+      topic.hasGroups = false
+    }
     this.#awake = this.#awake.filter((other) => other !== group)
     this.#losses.delete(record.id)
     for (const id of group.members.keys()) {
@@ -487,6 +523,7 @@ export class Grouping implements GroupHost {
       this.#table.removeMember(id)
     }
     this.#table.delete(record)
+    this.#forgetFilter(group.options.filter)
     this.#shard.notices.send({ op: 'groupDeleted', groupId: record.id, isTopicGone })
   }
 
@@ -520,8 +557,8 @@ export class Grouping implements GroupHost {
   }
 }
 
-function startSeqOf(start: RequestOf<'join'>['start'], topic: Topic, nowMs: number): number {
-  return resolveStart(start, topic, nowMs).startSeq
+function startSeqOf(start: RequestOf<'join'>['start'], topic: Topic, shard: Shard): number {
+  return resolveStart(start, topic, shard).startSeq
 }
 
 /** An option that the group has otherwise, in words; or undefined. */

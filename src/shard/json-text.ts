@@ -6,17 +6,12 @@
  * was stored. Encoding 0 is decoded; what is not exactly one standard value, or would grow out of
  * bounds, goes out as base64 like the raw bytes of encoding 2, and says so.
  */
-import { Unpackr } from 'msgpackr'
 import { ARRAY_OF_7, entryBody, entrySeq, entryTimeMs } from '../log/entry.js'
-import { NIL, readBin, type Span, skipStandardValue, skipValue } from '../protocol/msgpack.js'
-import { ID_BYTES, PAYLOAD_JSON, PAYLOAD_MSGPACK } from '../protocol/msgpack-frames.js'
+import { NIL, readBin, type Span, skipValue } from '../protocol/msgpack.js'
+import { ID_BYTES, PAYLOAD_JSON } from '../protocol/msgpack-frames.js'
+import * as text from '../protocol/payload-text.js'
 import { isoTime } from '../protocol/server-frames.js'
 import { UUID_TEXT_BYTES, writeUuidText } from '../protocol/uuid.js'
-
-/** A BigInt has no JSON form; 64-bit integers become numbers, as they would in the browser. */
-const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsType: 'number' })
-/** Headers become a Map first: as an object "__proto__" would come out under another name. */
-const headersUnpackr = new Unpackr({ useRecords: false, mapsAsObjects: false })
 
 /** Where the parts of an entry stand. One is used again for every entry. */
 export class EntryView {
@@ -56,14 +51,11 @@ export class EntryView {
   }
 }
 
-/** A payload that is not JSON text already, as it stands in JSON, with the mark of its encoding. */
+/** A payload as it stands in JSON, with the mark of its encoding. */
 function payloadText(buffer: Buffer, entry: EntryView, maxLength: number): string {
   // A private copy: msgpackr reads shared memory 12–20 times slower, and base64 needs one anyway.
   const bytes = Buffer.from(buffer.subarray(entry.payloadStart, entry.payloadEnd))
-  if (entry.encoding === PAYLOAD_JSON) return bytes.toString()
-  const text = entry.encoding === PAYLOAD_MSGPACK ? decodedText(bytes) : undefined
-  if (text !== undefined && Buffer.byteLength(text) <= maxLength) return text
-  return `"${bytes.toString('base64')}","encoding":"base64"`
+  return text.payloadText(bytes, entry.encoding, maxLength)
 }
 
 /** Headers and properties as fields of a message, a comma before each; or nothing. */
@@ -74,16 +66,15 @@ function fieldsText(buffer: Buffer, entry: EntryView): string {
 
 /** The names are known and the values plain: what was published, by the same names. */
 function propertiesText(buffer: Buffer, entry: EntryView): string {
-  const bytes = Buffer.from(buffer.subarray(entry.propertiesStart, entry.propertiesEnd))
-  return `,${JSON.stringify(unpackr.unpack(bytes)).slice(1, -1)}`
+  return text.propertiesText(
+    Buffer.from(buffer.subarray(entry.propertiesStart, entry.propertiesEnd)),
+  )
 }
 
 /** Headers as a JSON object with the comma and name before it, or nothing. */
 function headersText(buffer: Buffer, entry: EntryView): string {
   if (entry.headersStart === entry.headersEnd) return ''
-  const bytes = Buffer.from(buffer.subarray(entry.headersStart, entry.headersEnd))
-  const headers: Map<string, string> = headersUnpackr.unpack(bytes)
-  return `,"headers":${JSON.stringify(Object.fromEntries(headers))}`
+  return text.headersText(Buffer.from(buffer.subarray(entry.headersStart, entry.headersEnd)))
 }
 
 /**
@@ -134,14 +125,4 @@ export function historyText(buffer: Buffer, entry: EntryView, maxLength: number)
   const payload = payloadText(buffer, entry, maxLength)
   const fields = fieldsText(buffer, entry)
   return `{"seq":${entry.seq},"ts":"${isoTime(entry.timeMs)}","id":"${id}","payload":${payload}${fields}}`
-}
-
-function decodedText(bytes: Buffer): string | undefined {
-  if (skipStandardValue(bytes, 0, bytes.length) !== bytes.length) return undefined
-  try {
-    // undefined where the value has no JSON form at all.
-    return JSON.stringify(unpackr.unpack(bytes)) as string | undefined
-  } catch {
-    return undefined
-  }
 }

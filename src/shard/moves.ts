@@ -92,6 +92,7 @@ export class Moves {
     this.#journal.appendDone()
     this.#finish(kind, from)
     this.#journal.intentDone()
+    shard.appended(target, seq, 1)
     shard.stored(target, 1, end - entry)
     return seq
   }

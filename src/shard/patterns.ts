@@ -7,6 +7,7 @@
  *   4       format     i32
  *   8       bytes      i32    length of the text
  *   12      text       255 B  UTF-8
+ *   272     filterId   i32    the filter that its subscribers read through; 0: none
  */
 
 import type { SharedViews } from '../ring/layout.js'
@@ -18,12 +19,15 @@ const PATTERN_ID = 0
 const FORMAT = 4
 const TEXT_BYTES = 8
 const TEXT = 12
+const FILTER_ID = 272
 
-/** A pattern in one format: what a gateway numbers and what a topic is matched with. */
+/** A pattern in one format and through one filter: what a gateway numbers and topics are matched with. */
 export interface Pattern {
   readonly id: number
   readonly text: string
   readonly format: Format
+  /** 0: none. */
+  readonly filterId: number
 }
 
 export class PatternTable {
@@ -46,7 +50,7 @@ export class PatternTable {
   }
 
   /** Adds a pattern; undefined when every slot is taken. Adding it again changes nothing. */
-  add(id: number, text: string, format: Format): Pattern | undefined {
+  add(id: number, text: string, format: Format, filterId: number): Pattern | undefined {
     const known = this.#patterns.get(id)
     if (known !== undefined) return known
     const slot = this.#freeSlots.pop()
@@ -54,10 +58,11 @@ export class PatternTable {
     const offset = this.#base + slot * PATTERN_SLOT_BYTES
     const bytes = Buffer.from(text)
     this.#views.ints[(offset + FORMAT) >> 2] = format
+    this.#views.ints[(offset + FILTER_ID) >> 2] = filterId
     this.#views.ints[(offset + TEXT_BYTES) >> 2] = bytes.length
     this.#views.bytes.set(bytes, offset + TEXT)
     Atomics.store(this.#views.ints, (offset + PATTERN_ID) >> 2, id)
-    return this.#remember({ id, text, format }, slot)
+    return this.#remember({ id, text, format, filterId }, slot)
   }
 
   /** Removes a pattern, if it is known. */
@@ -88,7 +93,8 @@ export class PatternTable {
     const length = this.#views.ints[(offset + TEXT_BYTES) >> 2] as number
     const text = this.#views.buffer.utf8Slice(offset + TEXT, offset + TEXT + length)
     const format = FORMATS[this.#views.ints[(offset + FORMAT) >> 2] as number] as Format
-    this.#remember({ id, text, format }, slot)
+    const filterId = this.#views.ints[(offset + FILTER_ID) >> 2] as number
+    this.#remember({ id, text, format, filterId }, slot)
   }
 
   #remember(pattern: Pattern, slot: number): Pattern {

@@ -11,6 +11,7 @@ import {
   PUBLISH_BATCH,
   PUBLISH_HTTP,
   PUBLISH_JSON,
+  PUBLISH_ROUTED,
   Publish,
 } from '../ring/record.js'
 import type { AckWriter } from './acks.js'
@@ -68,20 +69,21 @@ export class Publishing {
       this.#shard.nowMs,
     )
     if (firstSeq < 0) {
-      const [reply, message] = this.#whyNotStored(firstSeq, count)
+      const [reply, message] = this.#whyNotStored(topic, firstSeq, count)
       return this.refuse(ordinal, start, reply, message)
     }
+    this.#shard.appended(topic, firstSeq, count)
     this.#shard.stored(topic, count, messagesEnd - messages)
     return this.#ack(start, topic, firstSeq, count)
   }
 
-  #whyNotStored(outcome: number, count: number): [ReplyCode, string] {
+  #whyNotStored(topic: Topic, outcome: number, count: number): [ReplyCode, string] {
     if (outcome === NOT_JSON) {
       return [Reply.badRequest, 'messages.payload of encoding 1 must be JSON text']
     }
     if (outcome === OVER_RETENTION) {
-      const { count: most, bytes } = this.#shard.options.retention
-      const message = `a batch of ${count} does not fit TOPIC_HISTORY_SIZE=${most}, TOPIC_BYTES_MAX=${bytes}`
+      const { count: most, bytes } = topic.log.retention
+      const message = `a batch of ${count} does not fit the topic's history_size=${most}, history_bytes=${bytes}`
       return [Reply.limitExceeded, message]
     }
     return [Reply.overloaded, 'LOG_MEMORY_BYTES is used up, the message was not stored']
@@ -130,6 +132,10 @@ export class Publishing {
     const field = start >> 2
     const flags = ints[field + Publish.flags] as number
     const requester = ints[field + Publish.requester] as number
+    if ((flags & PUBLISH_ROUTED) !== 0) {
+      this.#shard.router.drop(ints[field + Publish.count] as number, message)
+      return true
+    }
     if ((flags & PUBLISH_HTTP) !== 0) {
       this.#shard.notices.refuse(requester, reply, message)
       return true

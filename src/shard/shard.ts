@@ -21,6 +21,7 @@ import {
   type Retention,
   TopicLog,
 } from '../log/topic-log.js'
+import { RandomIds } from '../protocol/random-ids.js'
 import { type SharedViews, viewsOf } from '../ring/layout.js'
 import {
   EVENTS_AT_END,
@@ -29,6 +30,9 @@ import {
   type Format,
   Inbound,
   Pull,
+  TOPIC_OPTIONS,
+  type TopicOptions,
+  type TopicRule,
 } from '../ring/record.js'
 import { RingConsumer, RingProducer, setHead, setTail } from '../ring/spsc-ring.js'
 import { hashTopic } from '../routing/topic-hash.js'
@@ -44,20 +48,27 @@ import { ACKS_ROOM, AckWriter } from './acks.js'
 import { Appender } from './appender.js'
 import { Control } from './control.js'
 import { DeadLetters } from './dead-letters.js'
-import { EVENTS_BYTES_MAX, EventWriter, LIVE, NO_ROOM } from './events.js'
+import { EVENTS_BYTES_MAX, type EventsHeader, EventWriter, LIVE, NO_ROOM } from './events.js'
+import { Expiry } from './expiry.js'
+import { FilterInterest } from './filter-interest.js'
+import { type Filter, FilterTable } from './filters.js'
 import { Grouping } from './grouping.js'
 import { Journal } from './journal.js'
 import { Moves } from './moves.js'
 import { Notices } from './notices.js'
 import { PatternTable } from './patterns.js'
 import { Publishing } from './publishing.js'
-import { RandomIds } from './random-ids.js'
-import { Topic, TopicTable } from './topics.js'
+import { Router } from './router.js'
+import { SELECTION_ENTRIES_MAX, Selection } from './selection.js'
+import { retentionOf, SettingsTable, type TopicSettings } from './topic-settings.js'
+import { type FilteredView, Topic, TopicTable } from './topics.js'
 
 export interface ShardOptions {
   readonly retention: Retention
   readonly maxTopics: number
   readonly autoCreateTopics: boolean
+  /** Options of topics by pattern, most specific first. */
+  readonly topicRules?: readonly TopicRule[]
 }
 
 /** What a shard stands on beside its memory. */
@@ -77,10 +88,18 @@ const NOT_NOW = false
 const OUTPUT_ROOM = 2 * ACKS_ROOM + 16 * 1024
 /** Bytes appended in one batch at most, so that the first of them does not wait for the last. */
 const BATCH_BYTES_MAX = 1024 * 1024
+/**
+ * Work of filters in one batch at most (FilterTable.work), about 200 ms: what is left is done before
+ * new records are begun, and between the two the supervisor sees that the thread moves.
+ */
+const BATCH_FILTER_WORK_MAX = 4_000_000
 
 export class Shard {
   readonly topics = new TopicTable()
   readonly patterns: PatternTable
+  readonly filters: FilterTable
+  readonly filterInterest: FilterInterest
+  readonly router: Router
   readonly directory: TopicDirectory
   readonly notices: Notices
   readonly events: EventWriter
@@ -95,6 +114,7 @@ export class Shard {
   readonly grouping: Grouping
   readonly deadLetters: DeadLetters
   readonly moves: Moves
+  readonly expiry: Expiry
   nowMs = 0
 
   readonly #in: RingConsumer
@@ -103,6 +123,7 @@ export class Shard {
   readonly #publishing: Publishing
   readonly #control: Control
   readonly #memory: LogMemory
+  readonly #settings: SettingsTable
   /** Topics with entries that attached formats have yet to be sent. */
   #dirty: Topic[] = []
   /** Records at the front of the inbound ring that a predecessor has applied already. */
@@ -110,8 +131,11 @@ export class Shard {
   /** Topics that the gateway has yet to hear of again after a predecessor died. */
   readonly #announcements: Topic[] = []
   #isBlocked = false
-  /** True when something is due and no record brings us to it. */
-  #isDue = false
+  readonly #selection = new Selection()
+  /** FilterTable.work at which this batch has had its share. */
+  #filterWorkMax = 0
+  /** True when it had: filters have yet to look at entries, and nothing new is begun before. */
+  #isBehind = false
   /** True when nothing more may join this batch. */
   #mustEnd = false
   /** How far the gateway had read when the last batch began. */
@@ -128,6 +152,7 @@ export class Shard {
     this.views = views
     this.options = options
     this.context = context
+    this.#settings = new SettingsTable(options.topicRules ?? [], options.retention)
     this.#common = new Int32Array(memory.common)
     this.counters = new Counters(memory.common, countersOffset(shard + 1), SHARD_COUNTERS)
     this.journal = new Journal(views)
@@ -144,7 +169,11 @@ export class Shard {
     this.out = new RingProducer(views, layout.outbound, layout.ringCapacity)
     this.#acks = new AckWriter(views, this.out)
     this.notices = new Notices(views, this.out)
-    this.events = new EventWriter(views, this.out)
+    this.nowMs = context.now()
+    this.expiry = new Expiry(this, this.nowMs)
+    this.events = new EventWriter(views, this.out, (topic, seq) =>
+      this.expiry.isExpired(topic, seq),
+    )
     const noteFeatures = (topic: Topic, features: number) => this.noteFeatures(topic, features)
     const appender = new Appender(views, this.journal, new RandomIds(), noteFeatures)
     this.#publishing = new Publishing(this, this.#acks, appender)
@@ -155,6 +184,9 @@ export class Shard {
     }
     this.directory = new TopicDirectory(this.#memory, layout.directory, layout.directorySlots)
     this.patterns = new PatternTable(views, layout)
+    this.filters = new FilterTable(views, layout)
+    this.filterInterest = new FilterInterest(views, layout)
+    this.router = new Router(this, layout)
     this.#control = new Control(this)
     this.deadLetters = new DeadLetters(this)
     this.grouping = new Grouping(this, this.#acks, this.#memory)
@@ -168,13 +200,28 @@ export class Shard {
 
   /** Records that wait in the inbound ring, or work that is left over from before. */
   get hasWork(): boolean {
-    return (
-      !this.#in.isEmpty() ||
-      this.#dirty.length > 0 ||
-      this.grouping.hasWork ||
-      this.#isDue ||
-      this.#announcements.length > 0
-    )
+    const isLeft = this.#dirty.length > 0 || this.#announcements.length > 0 || this.router.hasWork
+    const isWaiting = isLeft || this.grouping.hasWork || !this.#in.isEmpty()
+    return isWaiting || this.#isDue(this.nextDueMs)
+  }
+
+  /** When a timer has something to do next; Infinity when none runs. */
+  get nextDueMs(): number {
+    return Math.min(this.expiry.nextDueMs, this.grouping.nextDueMs)
+  }
+
+  /** How long that is from now. */
+  get dueInMs(): number {
+    return Math.max(0, this.nextDueMs - this.context.now())
+  }
+
+  #isDue(dueMs: number): boolean {
+    return dueMs !== Number.POSITIVE_INFINITY && dueMs <= this.context.now()
+  }
+
+  /** False when filters have had their share of this batch. */
+  get mayFilter(): boolean {
+    return this.filters.work < this.#filterWorkMax
   }
 
   /** True when the last batch ended for want of outbound room. */
@@ -194,10 +241,17 @@ export class Shard {
     this.#mustEnd = false
     this.#consumedBefore = this.out.consumed()
     const tailBefore = this.out.tail
+    this.#filterWorkMax = this.filters.work + BATCH_FILTER_WORK_MAX
     if (!this.#announce()) return this.#publishBatch(0, tailBefore)
-    // While records are answered again nothing may be done that they do not know of.
-    if (this.nextDueMs <= this.nowMs && this.#replayed === 0 && this.hasRoom) this.grouping.tick()
-    this.#isDue = false
+    if (this.#isBehind) {
+      this.#isBehind = false
+      if (!this.flushEvents()) return this.#publishBatch(0, tailBefore)
+    }
+    // Not before what a predecessor applied is answered: its answers come from the log as it was.
+    if (this.#replayed === 0 && this.nextDueMs <= this.nowMs && !this.#runTimers()) {
+      this.#isBlocked = true
+      return this.#publishBatch(0, tailBefore)
+    }
     const recordsMax = this.journal.recordsMax
     let ordinal = 0
     while (ordinal < recordsMax) {
@@ -214,29 +268,21 @@ export class Shard {
       this.journal.end()
       if (isDone === NOT_NOW) {
         this.#in.putBack()
-        this.#isBlocked = ordinal === 0 // Otherwise it only wanted to be first of its batch.
+        // Otherwise it only wanted to be first of its batch, or waits for filters and not for room.
+        this.#isBlocked = ordinal === 0 && !this.#isBehind
         break
       }
       ordinal++
       if (this.#storedBytes >= BATCH_BYTES_MAX || this.#mustEnd) break
     }
     this.#acks.flush()
-    // While records are answered again there is nothing that deliveries could be committed with.
-    const hasRoomLeft = this.flushEvents()
-    if (hasRoomLeft && this.#replayed <= ordinal && !this.grouping.dispatch()) {
-      this.#isBlocked = true
+    if (this.flushEvents() || this.#isBehind) {
+      // While records are answered again there is nothing that deliveries could be committed with.
+      const mayDeliver = this.#replayed <= ordinal
+      const isDone = this.router.flush() && (!mayDeliver || this.grouping.dispatch())
+      if (!isDone) this.#isBlocked = true
     }
     return this.#publishBatch(ordinal, tailBefore)
-  }
-
-  /** When something is to be done without a record, ms since 1970; Infinity: not at all. */
-  get nextDueMs(): number {
-    return this.grouping.nextDueMs
-  }
-
-  /** Makes the next batch do what is due by now. */
-  tick(): void {
-    if (this.nextDueMs <= this.context.now()) this.#isDue = true
   }
 
   /** Drops what is too old, in every topic. Called now and then, not per message. */
@@ -244,11 +290,6 @@ export class Shard {
     this.nowMs = this.context.now()
     for (const topic of this.topics.values()) topic.log.evictExpired(this.nowMs)
     this.grouping.expireIdle()
-  }
-
-  findTopic(name: string): Topic | undefined {
-    const bytes = Buffer.from(name)
-    return this.topics.find(hashTopic(bytes, 0, bytes.length), bytes, 0, bytes.length)
   }
 
   /** The topic of that name, made if it may be; otherwise a refusal. */
@@ -283,23 +324,56 @@ export class Shard {
       return { reply: Reply.limitExceeded, message: 'LOG_MEMORY_BYTES is used up' }
     }
     this.directory.activate(slot)
-    const log = new TopicLog(this.#memory, slot, this.options.retention)
-    const topic = new Topic(slot, id, bytes, hash, epoch, log)
+    const settings = this.#settingsOf(slot, name)
+    const log = new TopicLog(this.#memory, slot, retentionOf(settings))
+    const topic = new Topic(slot, id, bytes, hash, epoch, log, settings)
     this.#addTopic(topic)
     this.counters.add('topicsCreated')
     this.context.logger.debug({ topic: name }, 'topic created')
     for (const format of FORMATS) {
       if ((topic.wantedFormats() & (1 << format)) !== 0) this.attach(topic, format)
     }
+    // Announced with the first EVENTS: there may be more of them than there is room for now.
+    for (const { filterId, format } of topic.patterns) this.view(topic, filterId, format)
     return topic
+  }
+
+  /** Keeps what a request says of the topic, for successors too, and applies it. */
+  setOptions(topic: Topic, options: TopicOptions): void {
+    for (const [index, name] of TOPIC_OPTIONS.entries()) {
+      const value = options[name]
+      if (value !== undefined) this.directory.setOption(topic.slot, index, value)
+    }
+    const { ttlMs } = topic
+    topic.settings = this.#settingsOf(topic.slot, topic.name)
+    if (topic.ttlMs !== ttlMs) this.expiry.rebuild(topic)
+  }
+
+  find(name: string): Topic | undefined {
+    const bytes = Buffer.from(name)
+    return this.topics.find(hashTopic(bytes, 0, bytes.length), bytes, 0, bytes.length)
+  }
+
+  /** A topic of the broker's own that is not there yet. */
+  createUnasked(name: string): Topic | { reply: ReplyCode; message: string } {
+    const bytes = Buffer.from(name)
+    return this.create(name, bytes, hashTopic(bytes, 0, bytes.length))
+  }
+
+  #settingsOf(slot: number, name: string): TopicSettings {
+    return this.#settings.of(name, (index) => this.directory.option(slot, index))
   }
 
   delete(topic: Topic): void {
     this.grouping.onTopicDeleted(topic)
     this.topics.delete(topic)
+    this.expiry.removed(topic)
     this.directory.release(topic.slot)
     topic.log.free()
     topic.attached = 0
+    for (const { filter } of topic.views) this.filterInterest.set(topic.id, filter.id, 0)
+    topic.views = []
+    this.router.forget(topic)
     setTopicCount(this.#common, this.number, this.topics.size)
     this.counters.add('topicsDeleted')
   }
@@ -316,9 +390,37 @@ export class Shard {
     this.notices.send({ op: 'attach', topicId, topic: name, epoch, format, lastSeq, patternIds })
   }
 
-  /** Makes `attached` what is wanted now, after interest in a topic has changed. */
+  /** The view of a topic through a filter, made if it is not there; undefined for no such filter. */
+  view(topic: Topic, filterId: number, format: Format): FilteredView | undefined {
+    const filter = this.filters.get(filterId)
+    const known = topic.view(filterId, format)
+    if (filter === undefined || known !== undefined) return known
+    const { lastSeq } = topic.log
+    const isNew = { isPlain: false, isAnnounced: false }
+    const view = { filter, format, ...isNew, emitted: lastSeq, told: lastSeq }
+    topic.views.push(view)
+    return view
+  }
+
+  /** As attach(), for a view; the topic has been flushed, or nothing was made of the view yet. */
+  attachView(
+    topic: Topic,
+    view: FilteredView,
+    patternIds = patternIdsOf(topic, view.format, view.filter.id),
+  ): void {
+    view.isAnnounced = true
+    const { id: topicId, name, epoch } = topic
+    const { format, told: lastSeq } = view
+    const about = { topicId, topic: name, epoch, format, filterId: view.filter.id }
+    this.notices.send({ op: 'attach', ...about, lastSeq, patternIds })
+  }
+
+  /** Makes what EVENTS are made of what is wanted now, after interest in a topic has changed. */
   detachUnwanted(topic: Topic): void {
     topic.attached &= topic.wantedFormats()
+    topic.views = topic.views.filter(
+      ({ filter, format, isPlain }) => isPlain || patternIdsOf(topic, format, filter.id).length > 0,
+    )
   }
 
   /** Sends the EVENTS of every topic that has any. False when room ran out. */
@@ -334,7 +436,7 @@ export class Shard {
       return true
     }
     this.#dirty = dirty.slice(done)
-    this.#isBlocked = true
+    this.#isBlocked = !this.#isBehind
     return false
   }
 
@@ -371,12 +473,18 @@ export class Shard {
     if (ordinal >= this.#replayed) this.journal.applied(ordinal, result)
   }
 
+  /** These entries have just been appended; told once, by who appended them. */
+  appended(topic: Topic, firstSeq: number, count: number): void {
+    if (topic.mayExpire) this.expiry.added(topic, firstSeq, firstSeq + count - 1)
+  }
+
   /** Messages of this batch stand in the topic's log: they are counted, and go out as EVENTS. */
   stored(topic: Topic, count: number, bytes: number): void {
     this.#stored += count
     this.#storedBytes += bytes
-    this.grouping.onStored(topic)
-    if (topic.isDirty || topic.attached === 0) return
+    if (topic.hasGroups) this.grouping.onStored(topic)
+    if (topic.rules.length > 0) this.router.noteStored(topic)
+    if (topic.isDirty || !topic.isRead) return
     topic.isDirty = true
     this.#dirty.push(topic)
   }
@@ -415,7 +523,10 @@ export class Shard {
     const format = ints[field + Pull.format] as Format
     const lag = ints[field + Pull.lag] as number
     const topic = this.topics.get(topicId)
-    if (topic === undefined) {
+    const filterId = ints[field + Pull.filter] as number
+    const filter = this.filters.get(filterId)
+    // Who pulls through a filter that nobody has any more has left, and will not look at the answer.
+    if (topic === undefined || (filterId !== 0 && filter === undefined)) {
       return this.events.writeGone(topicId, format, lag, EVENTS_TOPIC_GONE)
     }
     // What is LIVE and what is pulled must meet: EVENTS go out before a chunk that reaches the end.
@@ -427,13 +538,17 @@ export class Shard {
     const oldest =
       queueSize === 0 ? log.firstSeq : Math.max(log.firstSeq, log.lastSeq - queueSize + 1)
     const first = Math.max(from, oldest)
+    // What was jumped over because it had expired is no loss.
+    const lostTo = first > log.firstSeq ? first - 1 : log.lostTo
     const header = {
       lag,
       flags: 0,
-      gapFrom: first > from ? from : 0,
-      gapTo: first > from ? first - 1 : 0,
+      gapFrom: lostTo >= from ? from : 0,
+      gapTo: lostTo >= from ? lostTo : 0,
     }
     const maxBytes = ints[field + Pull.maxBytes] as number
+    if (filter !== undefined)
+      return this.#pullFiltered(topic, format, filter, first, maxBytes, header)
     const last = this.events.write(
       topic,
       format,
@@ -445,6 +560,32 @@ export class Shard {
     )
     if (last === NO_ROOM) return NOT_NOW
     this.counters.add('messagesReplayed', Math.max(0, last - first + 1))
+    return DONE
+  }
+
+  #pullFiltered(
+    topic: Topic,
+    format: Format,
+    filter: Filter,
+    first: number,
+    maxBytes: number,
+    header: EventsHeader,
+  ): boolean {
+    const selection = this.#selection
+    this.events.select(selection, topic, filter, first, topic.log.lastSeq, maxBytes)
+    const { events } = this
+    const last = events.writeSelected(
+      topic,
+      format,
+      filter.id,
+      first,
+      selection,
+      header,
+      EVENTS_AT_END,
+    )
+    if (last === NO_ROOM) return NOT_NOW
+    this.counters.add('messagesReplayed', selection.count)
+    if (this.filters.work > this.#filterWorkMax) this.endBatch()
     return DONE
   }
 
@@ -461,6 +602,57 @@ export class Shard {
         topic.emitted[format] = last
         next = last + 1
       }
+    }
+    return topic.views.length === 0 || this.#flushViews(topic)
+  }
+
+  /** Entries go through all filters before the next ones do, so that a payload is decoded once. */
+  #flushViews(topic: Topic): boolean {
+    const { log, views } = topic
+    for (const view of views) {
+      if (view.isAnnounced) continue
+      if (!this.hasRoom) return false
+      this.attachView(topic, view)
+    }
+    for (;;) {
+      let from = log.lastSeq + 1
+      for (const { emitted } of views) from = Math.min(from, emitted + 1)
+      if (from > log.lastSeq) return true
+      from = Math.max(from, log.firstSeq)
+      const to = Math.min(log.lastSeq, from + SELECTION_ENTRIES_MAX - 1)
+      let end = from
+      for (; end <= to && this.filters.work <= this.#filterWorkMax; end++) {
+        for (const { filter } of views) filter.wants(topic, end)
+      }
+      if (end === from) {
+        this.#isBehind = true
+        return false
+      }
+      for (const view of views) if (!this.#flushView(topic, view, end - 1)) return false
+    }
+  }
+
+  #flushView(topic: Topic, view: FilteredView, to: number): boolean {
+    const { log } = topic
+    const selection = this.#selection
+    const { filter, format } = view
+    if (view.emitted + 1 < log.firstSeq) {
+      // Entries that are gone already are a gap for the gateway to see.
+      view.emitted = log.firstSeq - 1
+      view.told = view.emitted
+    }
+    while (view.emitted < to) {
+      if (!this.hasRoom) return false
+      this.events.select(selection, topic, filter, view.emitted + 1, to, EVENTS_BYTES_MAX)
+      if (selection.count === 0) {
+        view.emitted = selection.last // Said with the next record that has something to say.
+        continue
+      }
+      const first = view.told + 1
+      const last = this.events.writeSelected(topic, format, filter.id, first, selection, LIVE, 0)
+      if (last === NO_ROOM) return false
+      view.emitted = last
+      view.told = last
     }
     return true
   }
@@ -486,11 +678,19 @@ export class Shard {
     return DONE
   }
 
+  /** What is due moves, or is told of. False when it wants outbound room first. */
+  #runTimers(): boolean {
+    if (!this.hasRoom || !this.expiry.run() || !this.hasRoom) return false
+    if (this.grouping.nextDueMs <= this.nowMs) this.grouping.tick()
+    return this.hasRoom
+  }
+
   /** Makes the batch visible: positions of both rings together, by way of the journal. */
   #publishBatch(records: number, tailBefore: number): boolean {
     const hasDelivered = this.grouping.takeHasDelivered()
     if (records === 0 && !hasDelivered) {
       // Nothing was taken from the inbound ring, so there is nothing to keep together.
+      this.#countStored()
       if (this.out.tail === tailBefore) return false
       this.out.publish()
       return true
@@ -502,11 +702,16 @@ export class Shard {
     this.#replayed = Math.max(0, this.#replayed - records)
     this.counters.add('batches')
     this.counters.add('recordsProcessed', records)
+    this.#countStored()
+    return true
+  }
+
+  #countStored(): void {
+    if (this.#stored === 0) return
     this.counters.add('messagesStored', this.#stored)
     this.counters.add('bytesStored', this.#storedBytes)
     this.#stored = 0
     this.#storedBytes = 0
-    return true
   }
 
   /** After a predecessor: the gateway hears how far each topic got, and pulls what it missed. */
@@ -518,6 +723,7 @@ export class Shard {
       }
       const topic = this.#announcements.pop() as Topic
       for (const format of FORMATS) if (topic.isAttached(format)) this.attach(topic, format)
+      if (topic.views.length > 0) this.stored(topic, 0, 0) // They are announced as if new.
     }
     return true
   }
@@ -537,14 +743,15 @@ export class Shard {
     }
     const append = this.journal.pendingAppend()
     const found = slots.map((slot) => {
-      const log = new TopicLog(this.#memory, slot, this.options.retention)
+      const name = this.directory.name(slot)
+      const settings = this.#settingsOf(slot, name.toString())
+      const log = new TopicLog(this.#memory, slot, retentionOf(settings))
       if (append?.slot === slot) {
         log.commit(append.tail, append.padStart, append.lastSeq, append.timeMs)
       }
-      const name = this.directory.name(slot)
       const hash = hashTopic(name, 0, name.length)
       const id = this.directory.topicId(slot)
-      return new Topic(slot, id, name, hash, this.directory.epoch(slot), log)
+      return new Topic(slot, id, name, hash, this.directory.epoch(slot), log, settings)
     })
     this.journal.appendDone()
     this.moves.takeOver((slot) => found.find((topic) => topic.slot === slot))
@@ -553,9 +760,22 @@ export class Shard {
       topic.plainFormats = this.directory.plainFormats(topic.slot)
       topic.features = this.directory.features(topic.slot)
       this.#addTopic(topic)
+      this.expiry.rebuild(topic)
       topic.attached = topic.wantedFormats()
-      if (topic.attached !== 0) this.#announcements.push(topic)
+      for (const { filterId, format } of topic.patterns) this.view(topic, filterId, format)
     }
+    const interests = this.filterInterest.load(
+      ({ topicId, filterId }) =>
+        this.topics.get(topicId) !== undefined && this.filters.get(filterId) !== undefined,
+    )
+    for (const { topicId, filterId, formats } of interests) {
+      for (const format of FORMATS) {
+        if ((formats & (1 << format)) === 0) continue
+        const view = this.view(this.topics.get(topicId) as Topic, filterId, format)
+        if (view !== undefined) view.isPlain = true
+      }
+    }
+    this.#announcements.push(...found.filter((topic) => topic.isRead))
     if (groups.length > 0) this.nowMs = this.context.now()
     this.grouping.takeOver(groups)
     setTopicCount(this.#common, this.number, this.topics.size)
@@ -564,6 +784,7 @@ export class Shard {
   #addTopic(topic: Topic): void {
     topic.patterns.push(...this.patterns.match(topic.name))
     this.topics.add(topic)
+    this.router.adopt(topic)
     setTopicCount(this.#common, this.number, this.topics.size)
   }
 
@@ -575,6 +796,8 @@ export class Shard {
   }
 }
 
-function patternIdsOf(topic: Topic, format: Format): number[] {
-  return topic.patterns.filter((pattern) => pattern.format === format).map(({ id }) => id)
+function patternIdsOf(topic: Topic, format: Format, filterId = 0): number[] {
+  return topic.patterns
+    .filter((pattern) => pattern.format === format && pattern.filterId === filterId)
+    .map(({ id }) => id)
 }

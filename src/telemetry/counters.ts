@@ -22,7 +22,13 @@ export const GATEWAY_COUNTERS = {
   gaps: '`GAP` notices sent',
   messagesDropped: 'entries that a `GAP` notice said were lost to a subscriber',
   slowConsumersClosed: 'connections closed with 4008',
+  requests: 'messages with `reply_to` that were passed on to a topic',
+  requestsUnanswered: 'messages with `reply_to` refused with `NO_RESPONDERS`: nobody listened',
+  repliesDelivered: 'messages for an inbox handed to its socket',
+  repliesDropped:
+    'messages for an inbox that was gone, or whose socket was full, or that were too large for it; their senders were told',
   heartbeatsMissed: 'connections closed because no sign of life came',
+  copiesDropped: 'routed copies dropped by the front thread: over half of `RING_BYTES`',
   shardRestarts: 'times a dead shard was replaced',
 } as const
 
@@ -34,6 +40,10 @@ export const SHARD_COUNTERS = {
   recordsSetAside: 'inbound records that killed the shard twice and were refused',
   publishesRefused: 'publish requests refused by the shard; nothing of them was stored',
   messagesReplayed: 'entries read again for subscribers that pull',
+  copiesRouted: 'copies that routing rules made and sent to their targets',
+  copiesDropped:
+    'routed copies that came to nothing: refused by this shard, over `ROUTE_HOPS_MAX`, or dropped by retention before rules could look (then every entry counts)',
+  messagesExpired: 'entries whose TTL ended while a log held them',
   topicsCreated: 'topics created',
   topicsDeleted: 'topics deleted',
   groupsDelivered: 'entries handed to members of groups for the first time',

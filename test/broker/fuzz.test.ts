@@ -30,6 +30,7 @@ const CODES = [
   'LIMIT_EXCEEDED',
   'OVERLOADED',
   'SLOW_CONSUMER',
+  'NO_RESPONDERS',
 ]
 const PROTOCOL_ERROR = 4503
 /** What WebSocket itself answers to text that is no UTF-8, and to a frame that is too long. */
@@ -137,6 +138,10 @@ const JSON_FRAMES = [
   { type: 'subscribe', topic: 'fuzz.#', cursors: { 'fuzz.a': { epoch: 'e', seq: 1 } } },
   { type: 'subscribe', topic: 'fuzz.a', from_seq: 3, epoch: 'e', request_id: 'r' },
   { type: 'unsubscribe', topic: 'fuzz.a', request_id: 'r' },
+  { type: 'subscribe', topic: '$inbox', request_id: 'r' },
+  { type: 'unsubscribe', topic: '$inbox', request_id: 'r' },
+  { type: 'publish', topic: '$inbox.x', message: { payload: 1, correlation_id: 'c' } },
+  { type: 'publish', topic: 'fuzz.a', message: { payload: 1, reply_to: '$inbox.x' } },
   { type: 'unsubscribe', topic: 'fuzz.*', request_id: 'r' },
   {
     type: 'publish',

@@ -89,6 +89,28 @@ test('sub as a process that was to print 5 messages and is interrupted ends with
   })
 })
 
+test('sub --filter prints what matches, and says what is wrong with a filter', async () => {
+  const { wsUrl } = await brokerWith('orders', [1, 20, 3, 40])
+  const sub = (filter: string) =>
+    runHere([
+      'sub',
+      'orders',
+      '--last',
+      '4',
+      '-n',
+      '2',
+      '--raw',
+      '--filter',
+      filter,
+      '--url',
+      wsUrl,
+    ])
+  expect(await sub('payload > 10')).toMatchObject({ code: 0, stdout: '20\n40\n' })
+  const bad = await sub('payload.matches("a")')
+  expect(bad).toMatchObject({ code: 1, stdout: '' })
+  expect(bad.stderr).toContain('filter must not call matches()')
+})
+
 test('sub takes what is refused as a failure: bad pattern 1, bad combinations 2', async () => {
   const { wsUrl } = await startBroker()
   const to = ['--url', wsUrl]

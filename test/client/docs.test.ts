@@ -14,7 +14,7 @@ type Run = (names: Record<string, unknown>, log: (...values: unknown[]) => void)
 function compiled(code: string, wsUrl: string): Run {
   const body = code.replace(/^import .*$/gm, '').replaceAll(URL_IN_GUIDE, wsUrl)
   const text = `const { ...names_ } = names; const console = { log };
-    return (async ({ connect, connectPool, client, orders, tick }) => {{${body}}})(names_)`
+    return (async ({ connect, connectPool, RequestFailedError, client, orders, tick }) => {{${body}}})(names_)`
   return new Function('names', 'log', text) as Run
 }
 
@@ -28,7 +28,7 @@ test('the first snippet of docs/client.md does what it says', async () => {
 
 test('the other snippets of docs/client.md run', async () => {
   const { wsUrl } = await startBroker()
-  expect(snippets.length).toBe(6)
+  expect(snippets.length).toBe(7)
   for (const snippet of snippets.slice(1)) {
     const client = await sdk.connect(wsUrl)
     const orders = client.subscribe('other')

@@ -37,6 +37,18 @@ test('a pool spreads topics over its connections, and keeps the order of each', 
   await waitUntil(() => broker.gateway.sessions.size === 0)
 })
 
+test('a pool asks and answers over the connection of the topic', async () => {
+  const { wsUrl } = await startBroker()
+  const pool = await connectPool(wsUrl, { size: 3 })
+  await pool.respond<number>('double.*', ({ payload }) => payload * 2).ready
+  const topics = ['double.a', 'double.b', 'double.c', 'double.d']
+  const replies = await Promise.all(topics.map((topic, n) => pool.request<number>(topic, n)))
+  expect(replies.map(({ payload }) => payload)).toEqual([0, 2, 4, 6])
+  const [reply] = await pool.requestMany<number>('double.e', 21, { max: 1 }).collect()
+  expect(reply).toMatchObject({ payload: 42 })
+  pool.close()
+})
+
 test('a pool refuses a size that is none, and closes at once', async () => {
   const { wsUrl, broker } = await startBroker()
   await expect(connectPool(wsUrl, { size: 0 })).rejects.toThrow(RangeError)

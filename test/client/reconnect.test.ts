@@ -227,3 +227,26 @@ test('a subscription made while there is no connection begins with the next one'
   await (await open(wsUrl)).publish('t', 1)
   await log.whenLength(1)
 })
+
+test('a filter holds through cuts: what does not come through it is no gap', async () => {
+  const { wsUrl, broker } = await startBroker()
+  const proxy = await CuttingProxy.start(broker.port)
+  const client = await open(proxy.url)
+  const publisher = await open(wsUrl)
+  const plain = new Log()
+  const wild = new Log()
+  const one = client.subscribe('a', plain.add, { filter: 'payload % 2 == 0' })
+  const two = client.subscribe('*', wild.add, { filter: 'payload % 2 == 1' })
+  const events = [told(one), told(two)]
+  await Promise.all([one.ready, two.ready])
+  for (let n = 0; n < 60; n++) {
+    if (n % 20 === 10) proxy.cut()
+    await publisher.publish('a', n)
+    if (n % 20 === 5) await plain.whenLength(Math.floor(n / 2) + 1)
+  }
+  await plain.whenLength(30)
+  await wild.whenLength(30)
+  expect(plain.payloads).toEqual(Array.from({ length: 30 }, (_, n) => n * 2))
+  expect(wild.payloads).toEqual(Array.from({ length: 30 }, (_, n) => n * 2 + 1))
+  expect(events).toEqual([Array(3).fill(true), Array(3).fill(true)])
+})

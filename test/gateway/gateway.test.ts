@@ -306,6 +306,7 @@ describe('turns', () => {
       maxPatterns: 1,
       maxGroups: 16,
       maxGroupMembers: 64,
+      maxFilters: 1,
       logMemoryBytes: 200_000,
     })
     expect(first?.common).toBe(second?.common)

@@ -33,6 +33,7 @@ const PLAN: MemoryPlan = {
   maxPatterns: 16,
   maxGroups: 16,
   maxGroupMembers: 64,
+  maxFilters: 8,
   logMemoryBytes: 1024 * KiB,
 }
 
@@ -46,6 +47,7 @@ const GATEWAY_OPTIONS: GatewayOptions = {
   maxSubscriptionsPerConnection: 1000,
   maxSubscribersPerTopic: 1000,
   maxPatterns: PLAN.maxPatterns,
+  maxFilters: PLAN.maxFilters,
   slowConsumerPolicy: 'drop_oldest',
   maxPayloadBytes: 64 * KiB,
   maxBatchMessages: 4096,
@@ -106,6 +108,7 @@ export class Rig {
       ...GATEWAY_OPTIONS,
       maxTopics: plan.maxTopics,
       maxPatterns: plan.maxPatterns,
+      maxFilters: plan.maxFilters,
       ...options.gateway,
     }
     const bell = new SilentBell(new Int32Array(common), GATEWAY_BELL)
@@ -172,7 +175,8 @@ export class Rig {
   /** The same, and waits for the gateway's timer that tries again what found no room. */
   async settleWithRetries(): Promise<void> {
     this.settle()
-    while (this.gateway.fanOut.isWaiting || this.gateway.links.some((link) => link.hasDeferred)) {
+    const { fanOut, forwarding, links } = this.gateway
+    while (fanOut.isWaiting || forwarding.isWaiting || links.some((link) => link.hasDeferred)) {
       await new Promise((resolve) => setTimeout(resolve, 2))
       this.settle()
     }

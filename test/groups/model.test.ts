@@ -84,7 +84,6 @@ class World {
         stepper.crashAfter(NEVER)
         this.rig.take()
         this.rig.restart()
-        this.rig.shard.tick()
       }
     }
     throw new Error('the shard dies again and again')
@@ -382,7 +381,7 @@ for (const ordered of ['none', 'key'] as const) {
         for (const one of commands) one.run(world)
         finish(world)
         const dead = world.entries.filter(({ state }) => state === 'dead').length
-        const letters = world.rig.shard.findTopic(`${DEAD_LETTERS}t`)?.log.lastSeq ?? 0
+        const letters = world.rig.shard.find(`${DEAD_LETTERS}t`)?.log.lastSeq ?? 0
         expect(letters).toBe(dead)
         const group = world.rig.ask({
           op: 'group',

@@ -33,6 +33,7 @@ const PLAN: MemoryPlan = {
   maxPatterns: 4,
   maxGroups: 16,
   maxGroupMembers: 64,
+  maxFilters: 8,
   logMemoryBytes: 128 * KiB,
 }
 const ROOMY: Retention = { count: 1024, bytes: 32 * KiB, ageMs: 0 }
@@ -392,6 +393,71 @@ const scenarios: Scenario[] = [
       expect(json.events('a').map(({ payload }) => payload)).toEqual(['before'])
       expect(packed.events('a', '*').map(({ payload }) => payload)).toEqual(['before', 'after'])
       return ['a']
+    },
+  },
+  {
+    name: 'filters that come and go, on topics and patterns',
+    retention: ROOMY,
+    play: (run) => {
+      const json = run.rig.connect(JSON_TEXT)
+      const packed = run.rig.connect(MSGPACK)
+      run.publish(json, 'a', 2)
+      json.subscribe('a', { filter: 'payload > 1', last_n: 5 })
+      packed.subscribe('*', { filter: 'topic == "b"' })
+      run.settle()
+      packed.subscribe('a', { filter: 'payload > 1' })
+      run.publish(json, 'a', 2)
+      run.publish(packed, 'b', 2)
+      run.settle()
+      packed.unsubscribe('a')
+      run.publish(json, 'a', 1)
+      run.publish(packed, 'b', 1)
+      run.settle()
+      run.checkPublishes()
+      expect(json.seqs('a')).toEqual([2, 3, 4, 5])
+      expect(packed.seqs('a')).toEqual([3, 4])
+      expect(packed.seqs('b', '*')).toEqual([1, 2, 3])
+      expect(packed.seqs('a', '*')).toEqual([])
+      for (const client of [json, packed]) client.disconnect()
+      run.settle()
+      expect(run.rig.gateway.fanOut.feedCount).toBe(0)
+      return ['a', 'b']
+    },
+  },
+  {
+    name: 'routes: every copy at least once, in order, and none of what was there before the rule',
+    retention: ROOMY,
+    play: (run) => {
+      const { routes } = run.rig.gateway
+      const reader = run.rig.connect(JSON_TEXT)
+      const writer = run.rig.connect(MSGPACK)
+      run.publish(writer, 'a', 2)
+      reader.subscribe('b')
+      run.settle()
+      routes.put('r', { source: '*.x', filter: 'payload % 2 == 0', targets: ['b'] })
+      routes.put('s', { source: 'a', filter: 'payload % 2 == 1', targets: ['b', 'c'] })
+      run.publish(writer, 'a', 4) // 3 to 6
+      run.publish(writer, 'a.x', 2) // 7 and 8
+      run.settle()
+      routes.delete('s')
+      run.publish(writer, 'a', 3) // 9 to 11
+      run.publish(writer, 'a.x', 2) // 12 and 13
+      run.settle()
+      run.checkPublishes()
+      const copies = reader.events('b').map(({ payload }) => payload)
+      expect([...new Set(copies)].sort((x, y) => Number(x) - Number(y))).toEqual([3, 5, 8, 12])
+      for (const topic of [
+        [3, 5],
+        [8, 12],
+      ]) {
+        const first = topic.map((payload) => copies.indexOf(payload))
+        expect(first).toEqual([...first].sort((x, y) => x - y))
+      }
+      if (run.deaths === 0) expect(copies).toHaveLength(4)
+      routes.delete('r')
+      for (const client of [reader, writer]) client.disconnect()
+      run.settle()
+      return ['a', 'a.x', 'b', 'c']
     },
   },
   {

@@ -43,6 +43,7 @@ const PLAN: MemoryPlan = {
   maxPatterns: 4,
   maxGroups: 16,
   maxGroupMembers: 64,
+  maxFilters: 8,
   logMemoryBytes: 4096 * KiB,
 }
 const OPTIONS: ShardOptions = {
@@ -340,15 +341,15 @@ export class ShardRig {
       const isRun = this.run()
       const taken = this.take()
       records.push(...taken)
-      if (!isRun && taken.length === 0) return records
+      const isAtRest = shardRests(this.shard)
+      if (!isRun && taken.length === 0 && isAtRest) return records
     }
     throw new Error('the shard finds no rest')
   }
 
-  /** The clock goes on; the shard looks at what is due. */
+  /** The clock goes on. */
   advance(ms: number): void {
     this.nowMs += ms
-    this.shard.tick()
   }
 
   /** One batch, unless the shard would sleep now. */
@@ -452,6 +453,10 @@ function propertyFlagsOf(messages: readonly Message[]): number {
     .filter((map) => Object.keys(map).length)
   const isDelayed = all.some((map) => 'delay_ms' in map || 'deliver_at' in map)
   return (all.length > 0 ? PUBLISH_PROPERTIES : 0) | (isDelayed ? PUBLISH_DELAYED : 0)
+}
+
+function shardRests(shard: Shard): boolean {
+  return shard.isBlocked || !shard.hasWork
 }
 
 /** A message of encoding 1. */

@@ -18,7 +18,7 @@ const SOURCES = join(ROOT, 'src')
 const CACHE = join(ROOT, 'node_modules/.cache')
 /** Folders with steps; what the shard imports beside them goes along as it is. */
 const STEPPED = ['shard', 'groups', 'log', 'ring']
-const PLAIN = ['protocol', 'routing', 'telemetry']
+const PLAIN = ['protocol', 'routing', 'telemetry', 'filter']
 const FILES = ['errors.ts', 'shared-memory.ts']
 const STEP = '__ringcastStep'
 

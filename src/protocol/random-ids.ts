@@ -1,9 +1,9 @@
 /**
  * Message ids for publishers that gave none: UUIDs of version 4, drawn in bulk.
- * Runs on: the shard. Owns: a pool of random bytes.
+ * Runs on: shards, and the gateway for replies. Owns: a pool of random bytes.
  */
 import { randomFillSync } from 'node:crypto'
-import { ID_BYTES } from '../protocol/msgpack-frames.js'
+import { ID_BYTES } from './msgpack-frames.js'
 
 /** One system call a pool: 64 KiB are 4096 ids. */
 const POOL_BYTES = 64 * 1024
