@@ -41,6 +41,13 @@ const PROMISED: Readonly<Record<string, readonly string[]>> = {
     'B reads tea: 4.9 (miss)',
     'A reads tea: 4.9 (hit)',
   ],
+  'dead-letters.mjs': [
+    'paid: 1, 4',
+    'message 2: term after 1 attempt(s), an invoice of nothing',
+    'message 3: max_deliver after 3 attempt(s), the bank is closed',
+    'replayed: 2',
+    'paid: 1, 2, 3, 4',
+  ],
   'email-notifications.mjs': [
     'to ada@example.com: Welcome, Ada!',
     'to bob@example.com: Welcome, Bob! (try 2)',
@@ -78,6 +85,7 @@ const PROMISED: Readonly<Record<string, readonly string[]>> = {
     'users.created      → #.created',
     'users.gone         → nobody',
   ],
+  'worker-queue.mjs': ['worker 3 went away', '30 of 30 jobs done', 'in order per customer: true'],
 }
 
 /** Lines that must be there, wherever. */

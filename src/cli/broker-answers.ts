@@ -56,3 +56,50 @@ export interface HistoryPage {
   }[]
   readonly next_seq: number
 }
+
+export interface GroupSummary {
+  readonly name: string
+  readonly members: number
+  readonly paused: boolean
+  readonly ack_floor: number
+  readonly next_seq: number
+  readonly lag: number
+  readonly outstanding: number
+}
+
+export interface GroupList {
+  readonly groups: readonly GroupSummary[]
+}
+
+export interface GroupInfo extends Partial<GroupSummary> {
+  readonly status?: string
+  readonly topic?: string
+  readonly group?: string
+  readonly options?: Readonly<Record<string, unknown>>
+  readonly member_list?: readonly {
+    readonly client_id: string | null
+    readonly in_flight: number
+    readonly max_in_flight: number
+    readonly paused: boolean
+  }[]
+}
+
+export interface DeadLetter {
+  readonly seq: number
+  readonly ts: string
+  readonly id: string
+  readonly payload: unknown
+  readonly headers: Readonly<Record<string, string>>
+  readonly encoding?: 'base64'
+}
+
+export interface DeadLetterPage {
+  readonly dead_letters: readonly DeadLetter[]
+  readonly next_seq: number | null
+}
+
+export interface Replayed {
+  readonly replayed: number
+  readonly skipped: number
+  readonly next_seq: number | null
+}

@@ -17,6 +17,9 @@ export interface Entry {
   readonly encoding?: 'base64'
   /** The pattern that matched. */
   readonly subscription?: string
+  /** Of a message that came to a member of a group. */
+  readonly group?: string
+  readonly attempt?: number
 }
 
 /** Throws InvalidPayloadError when the payload is not what it claims to be. */

@@ -7,8 +7,11 @@ import { version } from '../version.js'
 import { addBench } from './bench.js'
 import { addCompletion } from './completion.js'
 import { addConfig } from './config.js'
+import { addConsume } from './consume.js'
+import { addDlq } from './dlq.js'
 import { exitCodesText } from './exit-codes.js'
 import { explain } from './failure.js'
+import { addGroups } from './groups.js'
 import { addHealth } from './health.js'
 import { addHistory } from './history.js'
 import { addGlobalOptions } from './options.js'
@@ -60,7 +63,17 @@ export function buildProgram(terminal: Terminal): Command {
     .addHelpText('after', `${EXAMPLES}\n\n${exitCodesText()}`)
   addGlobalOptions(program)
   const messages = [addPub, addSub, addReq, addReply, addTopics, addHistory]
-  for (const add of [addStart, ...messages, addHealth, addStats, addTop, addBench, addConfig]) {
+  const groups = [addConsume, addGroups, addDlq]
+  for (const add of [
+    addStart,
+    ...messages,
+    ...groups,
+    addHealth,
+    addStats,
+    addTop,
+    addBench,
+    addConfig,
+  ]) {
     add(program, terminal)
   }
   addCompletion(program, terminal)

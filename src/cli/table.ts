@@ -36,6 +36,12 @@ export function whole(value: number): string {
   return Number.isFinite(value) ? Math.round(value).toLocaleString('en') : '–'
 }
 
+/** One field of an answer. */
+export function valueText(value: unknown): string {
+  if (typeof value === 'number') return whole(value)
+  return typeof value === 'string' ? value : JSON.stringify(value)
+}
+
 export function bytesText(bytes: number): string {
   if (!Number.isFinite(bytes)) return '–'
   const units = ['B', 'kB', 'MB', 'GB', 'TB']

@@ -6,7 +6,7 @@ import type { Command } from 'commander'
 import type { Stats, TopicInfo } from './broker-answers.js'
 import { request, topicPath } from './http-door.js'
 import { optionsOf } from './options.js'
-import { tableLines, whole } from './table.js'
+import { tableLines, valueText, whole } from './table.js'
 import type { Terminal } from './terminal.js'
 
 const HELP = `
@@ -129,9 +129,4 @@ async function info(terminal: Terminal, command: Command, name: string): Promise
   )
   await terminal.print('')
   for (const line of lines) await terminal.print(line)
-}
-
-function valueText(value: unknown): string {
-  if (typeof value === 'number') return whole(value)
-  return typeof value === 'string' ? value : JSON.stringify(value)
 }

@@ -136,9 +136,9 @@ describe.each(ENCODINGS)('in %s', (encoding) => {
     const { broker, publish } = await scene(
       ({ attempt }) => {
         attempts.push(attempt)
-        return attempt === 1 ? sleep(200) : undefined
+        return attempt === 1 ? sleep(900) : undefined
       },
-      { ackWaitMs: 30, extend: false, concurrency: 2 },
+      { ackWaitMs: 300, extend: false, concurrency: 2 },
     )
     await publish(1)
     await untilSettled(broker, 'jobs', 'workers')
