@@ -5,6 +5,7 @@
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { compareSystems, type SystemName } from './compare-systems.js'
+import { measureGroups } from './groups/run.js'
 import { measureIdleConnections } from './idle-connections.js'
 import {
   circumstances,
@@ -23,6 +24,7 @@ const USAGE = `npm run bench -- [scenario …] [options]          all scenarios 
 npm run bench -- idle-connections [--connections 10000]
 npm run bench -- steady [--minutes 10]
 npm run bench -- sdk [--runs N] [--seconds N]     through the SDK, beside NATS
+npm run bench -- groups [--runs N] [--seconds N]  a consumer group of 8, beside JetStream
 
   --seconds N     measured time of a run (5)
   --runs N        runs per scenario and server, medians are shown (3)
@@ -41,6 +43,7 @@ async function main(): Promise<number> {
   const [first] = positionals
   if (first === 'idle-connections') return measureIdleConnections(count('connections'))
   if (first === 'sdk') return measureSdk(count('runs'), count('seconds'))
+  if (first === 'groups') return measureGroups(count('runs'), count('seconds'))
   if (first === 'steady') return measureSteady(count('minutes'))
   return runScenarios(positionals.length === 0 ? SCENARIOS : positionals.map(scenarioNamed))
 }
@@ -73,6 +76,7 @@ function list(): number {
   console.log(`${'idle-connections'.padEnd(24)}memory per idle WebSocket connection`)
   console.log(`${'steady'.padEnd(24)}memory over time at 10,000 messages/s`)
   console.log(`${'sdk'.padEnd(24)}rate through the SDK, beside nats-server and its client`)
+  console.log(`${'groups'.padEnd(24)}acked messages of a consumer group, beside JetStream`)
   return 0
 }
 

@@ -26,7 +26,9 @@ const consumer = client.consume(
 await consumer.ready
 
 const letters = []
-const watching = client.subscribe(`$dlq.${TOPIC}`, ({ headers }) => letters.push(headers))
+const watching = client.subscribe(`$dlq.${TOPIC}`, ({ payload, headers }) =>
+  letters.push({ ...payload, ...headers }),
+)
 await watching.ready
 
 await client.publish(TOPIC, { invoice: 1, amount: 10 })
@@ -37,8 +39,8 @@ await client.publish(TOPIC, { invoice: 4, amount: 20 })
 for (let waits = 0; letters.length < 2 && waits < 500; waits++) await sleep(10)
 console.log(`paid: ${paid.join(', ')}`)
 for (const letter of letters) {
-  const { 'dlq-seq': seq, 'dlq-reason': reason, 'dlq-attempts': attempts } = letter
-  console.log(`message ${seq}: ${reason} after ${attempts} attempt(s), ${letter['dlq-error']}`)
+  const { invoice, 'dlq-reason': reason, 'dlq-attempts': attempts } = letter
+  console.log(`invoice ${invoice}: ${reason} after ${attempts} attempt(s), ${letter['dlq-error']}`)
 }
 
 isBankOpen = true

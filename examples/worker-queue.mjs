@@ -12,11 +12,15 @@ const GROUP = 'workers'
 const JOBS = 30
 const done = new Map()
 const byCustomer = new Map()
+let hasFailed = false
 
 async function work({ payload: { job, customer }, attempt }) {
   await sleep(2)
-  if (job === 7 && attempt === 1) throw new Error('the printer is on fire')
-  if (job === 7) console.log(`job 7 done at attempt ${attempt}`)
+  if (job === 7 && !hasFailed) {
+    hasFailed = true
+    throw new Error('the printer is on fire')
+  }
+  if (job === 7) console.log(`job 7 came again: ${attempt > 1}`)
   done.set(job, (done.get(job) ?? 0) + 1)
   byCustomer.set(customer, [...(byCustomer.get(customer) ?? []), job])
 }
@@ -26,8 +30,8 @@ const workers = []
 for (let number = 1; number <= 3; number++) {
   const client = await connect(url)
   const consumer = client.consume(TOPIC, GROUP, work, { ...options, clientId: `worker ${number}` })
-  consumer.on('failure', (error, { payload, attempt }) => {
-    console.log(`job ${payload.job} failed at attempt ${attempt}: ${error.cause.message}`)
+  consumer.on('failure', (error, { payload }) => {
+    console.log(`job ${payload.job} failed: ${error.cause.message}`)
   })
   await consumer.ready
   workers.push(client)

@@ -43,8 +43,8 @@ const PROMISED: Readonly<Record<string, readonly string[]>> = {
   ],
   'dead-letters.mjs': [
     'paid: 1, 4',
-    'message 2: term after 1 attempt(s), an invoice of nothing',
-    'message 3: max_deliver after 3 attempt(s), the bank is closed',
+    'invoice 2: term after 1 attempt(s), an invoice of nothing',
+    'invoice 3: max_deliver after 3 attempt(s), the bank is closed',
     'replayed: 2',
     'paid: 1, 2, 3, 4',
   ],

@@ -5,11 +5,11 @@
  * same through nats-server (Debian) and its Node client? Interleaved runs, medians, ratio.
  * Runs on: the benchmark's main process. Owns: servers and the two ends.
  */
-import { type ChildProcess, fork, spawn } from 'node:child_process'
-import { createServer } from 'node:net'
+import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { startBroker } from '../broker-process.js'
 import type { LinkName } from './link.js'
+import { startNats } from './nats.js'
 
 const PAYLOAD_BYTES = 128
 const WARM_UP_MS = 1000
@@ -93,46 +93,12 @@ async function measure(one: Case, seconds: number): Promise<number | undefined> 
   }
 }
 
-async function startNats(): Promise<{ port: number; stop(): Promise<void> } | undefined> {
-  const port = await freePort()
-  const child = spawn('nats-server', ['-a', '127.0.0.1', '-p', String(port)], { stdio: 'pipe' })
-  const isThere = await new Promise<boolean>((resolve) => {
-    child.once('error', () => resolve(false))
-    child.stderr?.on('data', (text: Buffer) => {
-      if (text.includes('Server is ready')) resolve(true)
-    })
-  })
-  if (!isThere) {
-    console.error('nats-server is not installed (apt-get install nats-server): left out')
-    return undefined
-  }
-  return {
-    port,
-    stop: () =>
-      new Promise((resolve) => {
-        child.once('close', () => resolve())
-        child.kill('SIGTERM')
-      }),
-  }
-}
-
 function ready(child: ChildProcess): Promise<void> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error('an end did not start')), START_MS_MAX)
     child.once('message', () => {
       clearTimeout(timer)
       resolve()
-    })
-  })
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer()
-    server.once('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address()
-      server.close(() => resolve(typeof address === 'object' ? (address?.port ?? 0) : 0))
     })
   })
 }

@@ -125,10 +125,10 @@ describe.each(ENCODINGS)('in %s', (encoding) => {
   })
 
   test('a handler that is slower than ack_wait keeps its message, and so does what waits behind it', async () => {
-    const { broker, publish } = await scene(() => sleep(120), { ackWaitMs: 50 })
-    await publish(3)
+    const { broker, publish } = await scene(() => sleep(900), { ackWaitMs: 500 })
+    await publish(2)
     const { acked, redelivered } = await untilSettled(broker, 'jobs', 'workers')
-    expect([acked, redelivered]).toEqual([3, 0])
+    expect([acked, redelivered]).toEqual([2, 0])
   })
 
   test('without extend a message goes again when its time is over', async () => {
@@ -176,11 +176,11 @@ describe.each(ENCODINGS)('in %s', (encoding) => {
     const { broker, consumer, publish } = await scene((message) => held.push(message), {
       ack: 'manual',
       maxInFlight: 4,
-      ackWaitMs: 60,
+      ackWaitMs: 500,
     })
     await publish(10)
     await waitUntil(() => held.length === 4)
-    await sleep(150) // Longer than ackWaitMs: they are kept.
+    await sleep(900) // Longer than ackWaitMs: they are kept.
     expect((await info(broker, 'jobs', 'workers'))['outstanding']).toBe(4)
     expect(held.length).toBe(4)
     const [one, two, three, four] = held as [
