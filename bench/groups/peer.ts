@@ -3,11 +3,11 @@
  * Runs on: a child process of bench/groups/run.ts. Owns: its connections.
  *
  * argv: role, queue, port, payload bytes, members. To the parent: {ready}, {count}. The publisher stays
- * at most WINDOW messages ahead of what all members have acked.
+ * at most WINDOW messages ahead of what all members have acked: less than fills the ring of a shard.
  */
 import { openQueue, type QueueName } from './link.js'
 
-const WINDOW = 65_536
+const WINDOW = 16_384
 /** Messages between two turns of the event loop. */
 const BURST = 512
 const REPORT_MS = 2

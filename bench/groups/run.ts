@@ -81,7 +81,7 @@ async function measure(name: QueueName, seconds: number): Promise<number | undef
     for (const [index, member] of members.entries()) {
       member.on('message', ({ count }: { count: number }) => {
         counts[index] = count
-        publisher.send({ acked: acked() })
+        if (publisher.connected) publisher.send({ acked: acked() })
       })
     }
     await sleep(WARM_UP_MS)
