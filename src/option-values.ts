@@ -71,8 +71,6 @@ export function ruleOf(kind: Kind): string {
       return 'the path of a file'
     case 'origins':
       return 'a comma-separated list of origins (like https://app.example.com), or *'
-    case 'file':
-      return 'the path of a file'
   }
 }
 
@@ -119,8 +117,6 @@ function readerOf(kind: Kind): (text: string) => Value | undefined {
       return (text) => text
     case 'origins':
       return readOrigins
-    case 'file':
-      return (text) => text
   }
 }
 
