@@ -239,7 +239,9 @@ describe('filters', () => {
   })
 
   test('with more work than a batch may have: new records wait, and nobody misses anything', () => {
-    const rig = makeRig({ plan: { ringBytes: 2048 * 1024, logMemoryBytes: 8192 * 1024 } })
+    const rig = makeRig({
+      plan: { maxFilters: 16, ringBytes: 2048 * 1024, logMemoryBytes: 8192 * 1024 },
+    })
     const [reader, writer] = [rig.connect(), rig.connect()]
     const hostile = range(1, 8).map((number) => {
       const client = rig.connect(MSGPACK)
