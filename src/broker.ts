@@ -23,6 +23,7 @@ import {
 } from './shared-memory.js'
 import { Supervisor } from './supervisor.js'
 import { Counters, GATEWAY_COUNTERS, SHARD_COUNTERS } from './telemetry/counters.js'
+import { readTopicRules } from './topic-rules.js'
 import { shardWorkerFile } from './worker-file.js'
 
 /** Of the time that a shutdown has, this much goes to what clients are still owed. */
@@ -174,6 +175,7 @@ function shardOptions(config: Config): ShardOptions {
     },
     maxTopics: config.maxTopics,
     autoCreateTopics: config.autoCreateTopics,
+    topicRules: config.topicRulesFile === '' ? [] : readTopicRules(config.topicRulesFile),
   }
 }
 

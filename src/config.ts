@@ -191,6 +191,12 @@ const topics = {
     max: 24 * DAY_MS,
     doc: 'Entries older than this are dropped from history. 0: no limit by age.',
   },
+  topicRulesFile: {
+    env: 'TOPIC_RULES_FILE',
+    kind: 'file',
+    default: '',
+    doc: 'JSON file with options of topics by pattern: history size, bytes and age, TTL, deduplication window, events (PROTOCOL.md has the form). Read and checked once at start. Empty: the options above hold for every topic, unless POST /topics says otherwise.',
+  },
 } as const satisfies Table
 
 const subscribers = {

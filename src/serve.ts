@@ -57,7 +57,7 @@ async function run({ config, overrides }: Loaded, logger: Logger): Promise<void>
     // What keeps a broker from starting is told in one sentence; the stack is for those who ask.
     logger.fatal(error instanceof Error ? error.message : String(error))
     logger.debug({ err: error }, 'the broker did not start')
-    process.exit(EXIT_FAILED)
+    process.exit(error instanceof ConfigError ? EXIT_CONFIG : EXIT_FAILED)
   }
   process.on('uncaughtException', fail)
   logger.info(

@@ -46,6 +46,7 @@ describe('defaults', () => {
       maxTopics: 10_000,
       topicHistorySize: 8192,
       topicMaxAgeMs: 0,
+      topicRulesFile: '',
       maxConnections: 20_000,
       maxSubscriptionsPerConnection: 1000,
       maxSubscribersPerTopic: 10_000,

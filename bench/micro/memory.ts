@@ -10,6 +10,7 @@ import { hashTopic } from '../../src/routing/topic-hash.js'
 import { Appender } from '../../src/shard/appender.js'
 import { Journal } from '../../src/shard/journal.js'
 import { RandomIds } from '../../src/shard/random-ids.js'
+import { SettingsTable } from '../../src/shard/topic-settings.js'
 import { Topic } from '../../src/shard/topics.js'
 import { allocateSharedMemory, type ShardMemory } from '../../src/shared-memory.js'
 import { arrayHeader, binHeader, NIL, shortText } from '../load/msgpack.js'
@@ -61,8 +62,9 @@ export function logUnderTest(): LogUnderTest {
   const slot = directory.tryTake(1, name, epoch)
   if (!TopicLog.tryCreate(logMemory, slot)) throw new Error('no memory for a log')
   directory.activate(slot)
+  const settings = new SettingsTable([], RETENTION).of(String(name), () => undefined)
   const log = new TopicLog(logMemory, slot, RETENTION)
-  const topic = new Topic(slot, 1, name, hashTopic(name, 0, name.length), epoch, log)
+  const topic = new Topic(slot, 1, name, hashTopic(name, 0, name.length), epoch, log, settings)
   const appender = new Appender(views, new Journal(views), new RandomIds(), () => {})
   let next = layout.inbound
   return {

@@ -52,17 +52,15 @@ interface Place {
 export class Places {
   readonly #text: string
   readonly #isPattern: boolean
-  readonly #isFiltered: boolean
   readonly #events: PlaceEvents
   readonly #places = new Map<string, Place>()
   #wasOn = false
   /** Every topic that matches is known: one that is not is new. */
   #isComplete = true
 
-  constructor(text: string, isPattern: boolean, isFiltered: boolean, events: PlaceEvents) {
+  constructor(text: string, isPattern: boolean, events: PlaceEvents) {
     this.#text = text
     this.#isPattern = isPattern
-    this.#isFiltered = isFiltered
     this.#events = events
   }
 
@@ -109,10 +107,10 @@ export class Places {
     return isEveryTopicThere ? recovered : false
   }
 
-  /** The epoch of a topic whose first message follows. */
-  onEpoch(topic: string, epoch: string): void {
+  /** The epoch of a topic whose first message follows, and what comes next there if it was told. */
+  onEpoch(topic: string, epoch: string, seq?: number): void {
     if (this.#places.get(topic)?.epoch === epoch) return
-    this.#learn(topic, epoch, this.#wasOn && this.#isComplete ? 1 : 0)
+    this.#learn(topic, epoch, seq ?? (this.#wasOn && this.#isComplete ? 1 : 0))
   }
 
   /** The broker dropped messages before they could be sent. */
@@ -133,11 +131,9 @@ export class Places {
   /** True when the message is new; then it counts as taken. */
   take({ topic, seq }: RawMessage): boolean {
     const place = this.#placeOf(topic)
-    const { nextSeq } = place
-    if (seq < nextSeq) return false
-    // Through a filter not every seq comes; what is lost all the same, the broker tells.
-    const isGap = seq > nextSeq && nextSeq > 0 && !this.#isFiltered
-    if (isGap) this.#tellGap(topic, nextSeq, seq - 1)
+    // Seqs in between are no loss: they have expired, or did not come through the filter. What is lost the broker tells by GAP, or the
+    // ack of the next subscribe.
+    if (seq < place.nextSeq) return false
     place.nextSeq = seq + 1
     return true
   }

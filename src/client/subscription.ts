@@ -146,7 +146,7 @@ export class Subscription<Payload = unknown>
     this.#isPattern = /[*#]/.test(text)
     this.#maxInFlight = atLeastOne('maxInFlight', options.maxInFlight ?? MAX_IN_FLIGHT)
     this.#concurrency = atLeastOne('concurrency', options.concurrency ?? 1)
-    this.#places = new Places(text, this.#isPattern, options.filter !== undefined, {
+    this.#places = new Places(text, this.#isPattern, {
       onGap: (gap) => this.emit('gap', gap),
       onEpoch: (change) => this.emit('epoch', change),
       onDeleted: (topic) => this.emit('deleted', topic),
@@ -323,7 +323,7 @@ export class Subscription<Payload = unknown>
     } else if (code === 'GAP') {
       this.#places.onGap(topic, details['from_seq'] as number, details['to_seq'] as number)
     } else if (code === 'EPOCH') {
-      this.#places.onEpoch(topic, details['epoch'] as string)
+      this.#places.onEpoch(topic, details['epoch'] as string, details['seq'] as number | undefined)
     }
   }
 

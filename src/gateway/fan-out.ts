@@ -160,6 +160,10 @@ export class FanOut {
       feed.nextSeq = frames.lastSeq + 1
       return
     }
+    if (frames.count === 0) {
+      feed.nextSeq = frames.lastSeq + 1 // All of it had expired.
+      return
+    }
     let delivered = 0
     for (const subscription of feed.plain) {
       if (this.#deliver(subscription, feed, frames)) delivered++
@@ -252,7 +256,7 @@ export class FanOut {
     const frames = new EventFrames(link.views, link.out.start, link.out.end, feed)
     if (frames.gapTo > 0 && !this.#onGap(lag, frames.gapFrom, frames.gapTo)) return
     if (frames.count > 0) {
-      this.#tellEpoch(subscription, feed)
+      this.#tellEpoch(subscription, feed, frames.firstSeq)
       for (const frame of frames.of(subscription)) this.#outbox.queue(session, frame)
       this.#counters.add('messagesDelivered', frames.count)
     }
@@ -307,16 +311,20 @@ export class FanOut {
       this.addLag(subscription, feed, frames.firstSeq, true)
       return false
     }
-    this.#tellEpoch(subscription, feed)
+    this.#tellEpoch(subscription, feed, frames.firstSeq)
     for (const frame of frames.of(subscription)) this.#outbox.queue(session, frame)
     return true
   }
 
   /** A pattern's client learns the epoch of each topic before its first event, if it asked to. */
-  #tellEpoch({ toldEpochs, session, text, group }: Subscription, feed: Feed): void {
+  #tellEpoch(
+    { toldEpochs, session, text, group }: Subscription,
+    feed: Feed,
+    firstSeq: number,
+  ): void {
     if (toldEpochs === undefined || group === undefined || toldEpochs.has(feed)) return
     toldEpochs.add(feed)
-    const details = { subscription: text, epoch: feed.epoch }
+    const details = { subscription: text, epoch: feed.epoch, seq: firstSeq }
     this.#outbox.queue(session, infoFrame(session.format, 'EPOCH', feed.topic, details, Date.now()))
   }
 

@@ -7,6 +7,7 @@ import { isUtf8 } from 'node:buffer'
 import { Refusal, Reply, replyById } from '../errors.js'
 import { jsonMessages, parseJsonFrame } from '../protocol/json-frames.js'
 import { type ControlRequest, PUBLISH_HTTP, type TopicSummary } from '../ring/record.js'
+import { parseTopicOptions } from '../topic-rules.js'
 import type { Gateway } from './gateway.js'
 import type { ShardLink } from './shard-link.js'
 
@@ -185,13 +186,15 @@ export class HttpDoor {
 
   #create(request: HttpRequestData, respond: Respond): void {
     this.#refuseWhileDraining()
-    const { name } = parseBody(request.body)
+    const { name, options: given } = parseBody(request.body)
     if (typeof name !== 'string') throw new Refusal(Reply.badRequest, 'name must be a string')
     const topic = this.#gateway.names.byName(name)
     if (topic.publishProblem !== undefined) {
       throw new Refusal(Reply.badRequest, topic.publishProblem)
     }
-    this.#ask(topic.shard, { op: 'create', topic: topic.name }, respond)
+    const options = given === undefined || given === null ? {} : parseTopicOptions(given)
+    if (typeof options === 'string') throw new Refusal(Reply.badRequest, options)
+    this.#ask(topic.shard, { op: 'create', topic: topic.name, options }, respond)
   }
 
   #publish(name: string, body: Buffer, respond: Respond): void {

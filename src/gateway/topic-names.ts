@@ -3,7 +3,7 @@
  * Runs on: the front thread. Owns: a bounded cache; hostile names cost no more than a miss each.
  */
 import { Refusal, Reply } from '../errors.js'
-import { hashTopic, shardOf } from '../routing/topic-hash.js'
+import { hashTopic, routingHash, shardOf } from '../routing/topic-hash.js'
 import { isReserved, topicNameProblem } from '../routing/topic-name.js'
 
 export interface TopicRef {
@@ -64,7 +64,8 @@ export class TopicNames {
     const publishProblem = isReserved(name)
       ? 'topic must not begin with $, such topics belong to the broker'
       : undefined
-    const ref = { name, bytes, hash, shard: shardOf(hash, this.#shards), publishProblem }
+    const shard = shardOf(routingHash(bytes), this.#shards)
+    const ref = { name, bytes, hash, shard, publishProblem }
     this.#byName.set(name, ref)
     this.#byHash.set(hash, ref) // Of two names with one hash the later is found faster; both work.
     return ref

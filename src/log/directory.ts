@@ -51,7 +51,9 @@ export class TopicDirectory {
     ints[(offset + slot.NAME_BYTES) >> 2] = name.length
     ints[(offset + slot.PLAIN_FORMATS) >> 2] = 0
     ints[(offset + slot.FEATURES) >> 2] = 0
-    this.setRoutedSeq(offset, 0)
+    ints.fill(0, (offset + slot.OPTIONS) >> 2, (offset + slot.SLOT_BYTES) >> 2)
+    this.#memory.floats[(offset + slot.EXPIRED_DUE_MS) >> 3] = 0
+    this.#memory.floats[(offset + slot.EXPIRED_SEQ) >> 3] = 0
     bytes.set(name, offset + slot.NAME)
     buffer.latin1Write(epoch, offset + slot.EPOCH, slot.EPOCH_BYTES)
     return offset
@@ -107,6 +109,16 @@ export class TopicDirectory {
 
   setRoutedSeq(offset: number, seq: number): void {
     this.#memory.floats[(offset + slot.ROUTED_SEQ) >> 3] = seq
+  }
+
+  /** Option number `index` as a request gave it; undefined: none did. */
+  option(offset: number, index: number): number | undefined {
+    const value = this.#memory.ints[((offset + slot.OPTIONS) >> 2) + index] as number
+    return value === 0 ? undefined : value - 1
+  }
+
+  setOption(offset: number, index: number, value: number): void {
+    this.#memory.ints[((offset + slot.OPTIONS) >> 2) + index] = value + 1
   }
 
   /** Blocks that the slot's log holds, for the allocator of a successor. */

@@ -48,7 +48,7 @@ export interface LogMemory {
 export class TopicLog {
   readonly #memory: LogMemory
   readonly #slot: number
-  readonly #retention: Retention
+  #retention: Retention
   #data = 0
   #dataBytes = 0
   #index = 0
@@ -74,6 +74,15 @@ export class TopicLog {
     this.#firstSeq = memory.floats[(slotOffset + slot.FIRST_SEQ) >> 3] as number
     this.#lastTimeMs = memory.floats[(slotOffset + slot.LAST_TIME_MS) >> 3] as number
     this.#head = this.#firstSeq > this.#lastSeq ? this.#tail : this.#positionOf(this.#firstSeq)
+  }
+
+  get retention(): Retention {
+    return this.#retention
+  }
+
+  /** Other bounds from here on. Blocks stay as they are; what is over a bound goes with the next append. */
+  setRetention(retention: Retention): void {
+    this.#retention = retention
   }
 
   /** Gives a slot its first blocks and an empty log. False when the log memory is used up. */
@@ -238,6 +247,30 @@ export class TopicLog {
     return entryTimeMs(this.#memory.buffer, this.offsetOf(seq))
   }
 
+  /**
+   * The newest seq that was dropped for want of room or age, before the oldest held: what was dropped
+   * after it had expired, and nobody is to miss. 0 when nothing was lost.
+   */
+  get lostTo(): number {
+    const { floats } = this.#memory
+    const expiredTo = floats[(this.#slot + slot.EXPIRED_TO) >> 3] as number
+    if (expiredTo === 0 || expiredTo + 1 !== this.#firstSeq) return this.#firstSeq - 1
+    return (floats[(this.#slot + slot.EXPIRED_FROM) >> 3] as number) - 1
+  }
+
+  /** Drops what is older than `firstSeq`: all of it has expired. */
+  dropExpired(firstSeq: number): void {
+    const { floats } = this.#memory
+    const from = (this.#slot + slot.EXPIRED_FROM) >> 3
+    const to = (this.#slot + slot.EXPIRED_TO) >> 3
+    if ((floats[to] as number) + 1 !== this.#firstSeq || floats[to] === 0) {
+      floats[to] = 0 // A successor must not take the old end for that of the new run.
+      floats[from] = this.#firstSeq
+    }
+    floats[to] = firstSeq - 1
+    this.#evictTo(firstSeq)
+  }
+
   /** Drops what is older than the retention allows. */
   evictExpired(nowMs: number): void {
     const { ageMs } = this.#retention
@@ -264,7 +297,11 @@ export class TopicLog {
     const overCount = this.count + count - this.#retention.count
     if (overCount > 0) this.#evictTo(this.#firstSeq + Math.min(overCount, this.count))
     if (!this.#hasRoom(bytes) || !this.#hasSlots(count)) this.#tryGrow(count, bytes)
-    while (this.count > 0 && (!this.#hasRoom(bytes) || !this.#hasSlots(count))) {
+    const bytesMax = this.#retention.bytes
+    while (
+      this.count > 0 &&
+      (!this.#hasRoom(bytes) || !this.#hasSlots(count) || this.bytes + bytes > bytesMax)
+    ) {
       this.#evictTo(this.#firstSeq + 1)
     }
     if (!this.#hasRoom(bytes)) this.#restartLap()
@@ -278,7 +315,8 @@ export class TopicLog {
     let dataBytes = this.#dataBytes
     // Padding can spoil a fit that looks exact, hence one step more than the sum.
     if (!this.#hasRoom(bytes)) dataBytes = doubled(dataBytes * 2, this.bytes + bytes)
-    dataBytes = Math.min(dataBytes, this.#retention.bytes)
+    // Never smaller: the bound may have been lowered since.
+    dataBytes = Math.max(this.#dataBytes, Math.min(dataBytes, this.#retention.bytes))
     if (dataBytes === this.#dataBytes && indexSlots === this.#indexMask + 1) return
     this.#tryResize(dataBytes, indexSlots, this.#memory.growthReserve())
   }

@@ -91,7 +91,8 @@ export const Acks = {
 } as const
 
 /**
- * EVENTS: a run of a topic's entries, ready to send. With lag 0 for every LIVE subscription of the
+ * EVENTS: a run of a topic's entries, ready to send; it may hold fewer than firstSeq to lastSeq covers:
+ * none of those that have expired. With lag 0 for every LIVE subscription of the
  * topic in that format, otherwise the chunk that one PULL asked for.
  *
  *   MessagePack  frame: the whole EVENTS frame of a plain subscription; body: its array of entries
@@ -192,7 +193,13 @@ export type ControlRequest =
   | { readonly op: 'dropRoute'; readonly name: string }
   /** The copies of this FORWARD record are in the rings of their targets. */
   | { readonly op: 'forwarded'; readonly chunk: number }
-  | { readonly op: 'create'; readonly token: number; readonly topic: string }
+  | {
+      readonly op: 'create'
+      readonly token: number
+      readonly topic: string
+      /** Options that the request names; they stay with the topic. */
+      readonly options?: TopicOptions
+    }
   | { readonly op: 'delete'; readonly token: number; readonly topic: string }
   | { readonly op: 'info'; readonly token: number; readonly topic: string }
   | {
@@ -257,6 +264,25 @@ export type ControlNotice =
     }
   /** A PULL was set aside because it killed the shard: this subscription cannot go on. */
   | { readonly op: 'setAside'; readonly lag: number }
+
+/** Options of one topic by their names on the wire, in the order in which a slot keeps them. */
+export const TOPIC_OPTIONS = [
+  'history_size',
+  'history_bytes',
+  'max_age_ms',
+  'ttl_ms',
+  'dedup_window_ms',
+  'events',
+] as const
+export type TopicOption = (typeof TOPIC_OPTIONS)[number]
+/** What a request or a rule says of a topic; `events` is 0 or 1. 0 turns the last four off. */
+export type TopicOptions = { readonly [Name in TopicOption]?: number }
+
+/** Options for every topic that the pattern matches. */
+export interface TopicRule {
+  readonly pattern: string
+  readonly options: TopicOptions
+}
 
 export interface TopicSummary {
   readonly name: string

@@ -23,6 +23,28 @@ export function hashTopic(bytes: Uint8Array, offset: number, length: number): nu
   return (hash ^ (hash >>> 16)) >>> 0
 }
 
+/** Topics beside a topic: they live in the shard of the topic whose name follows the prefix. */
+const COMPANION_PREFIXES = ['$dlq.', '$events.'].map((prefix) => Buffer.from(prefix))
+
+/**
+ * The hash that decides on the shard: of the name without `$dlq.` and `$events.`, so that what moves
+ * between a topic and its companions never crosses shards.
+ */
+export function routingHash(name: Uint8Array): number {
+  let start = 0
+  let prefix: Uint8Array | undefined
+  do {
+    prefix = COMPANION_PREFIXES.find((bytes) => startsWith(name, start, bytes))
+    start += prefix?.length ?? 0
+  } while (prefix !== undefined)
+  return hashTopic(name, start, name.length - start)
+}
+
+function startsWith(name: Uint8Array, start: number, prefix: Uint8Array): boolean {
+  if (name.length - start <= prefix.length) return false
+  return prefix.every((byte, index) => name[start + index] === byte)
+}
+
 /**
  * Maps a uint32 hash to [0, shards): equal slices of the hash's range, to within one hash in 2^32.
  * Exact in a double, as hash * shards stays below 2^53 up to two million shards.

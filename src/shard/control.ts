@@ -109,7 +109,7 @@ export class Control {
       shard.directory.setPlainFormats(topic.slot, topic.plainFormats)
       if (!topic.isAttached(format)) shard.attach(topic, format)
     }
-    const { startSeq, recovered } = resolveStart(start, topic, shard.nowMs)
+    const { startSeq, recovered } = resolveStart(start, topic, shard)
     const { epoch, id: topicId } = topic
     const { lastSeq } = topic.log
     shard.notices.send({ op: 'subscribed', token, topicId, epoch, startSeq, lastSeq, recovered })
@@ -166,7 +166,7 @@ export class Control {
       const view = shard.view(topic, filter?.id ?? 0, format)
       if (view === undefined) shard.attach(topic, format, [patternId])
       else shard.attachView(topic, view, [patternId])
-      const { startSeq, recovered } = resolveStart(start, topic, shard.nowMs)
+      const { startSeq, recovered } = resolveStart(start, topic, shard)
       const { id: topicId, log } = topic
       shard.notices.send({
         op: 'match',
@@ -242,20 +242,19 @@ export class Control {
     return 0
   }
 
-  #create({ token, topic: name }: RequestOf<'create'>, ordinal: number): number {
+  #create({ token, topic: name, options }: RequestOf<'create'>, ordinal: number): number {
     const shard = this.#shard
     const bytes = Buffer.from(name)
     const hash = hashTopic(bytes, 0, bytes.length)
     const existing = shard.topics.find(hash, bytes, 0, bytes.length)
     const isNew = (shard.resultOf(ordinal) ?? (existing === undefined ? 1 : 0)) === 1
     shard.noteResult(ordinal, isNew ? 1 : 0)
-    if (existing === undefined) {
-      const made = shard.create(name, bytes, hash)
-      if (!(made instanceof Topic)) {
-        shard.notices.refuse(token, made.reply, made.message)
-        return 0
-      }
+    const topic = existing ?? shard.create(name, bytes, hash)
+    if (!(topic instanceof Topic)) {
+      shard.notices.refuse(token, topic.reply, topic.message)
+      return 0
     }
+    if (options !== undefined) shard.setOptions(topic, options)
     shard.notices.reply(token, isNew ? 201 : 200, {
       status: isNew ? 'created' : 'exists',
       topic: name,
@@ -265,7 +264,7 @@ export class Control {
 
   #delete({ token, topic: name }: RequestOf<'delete'>, ordinal: number): number | undefined {
     const shard = this.#shard
-    const topic = this.#find(name)
+    const topic = this.#shard.find(name)
     let topicId = shard.resultOf(ordinal)
     if (topicId === undefined) {
       // Subscribers get what was stored before they hear that there will be no more.
@@ -284,12 +283,12 @@ export class Control {
   }
 
   #info({ token, topic: name }: RequestOf<'info'>): number {
-    const topic = this.#find(name)
+    const topic = this.#shard.find(name)
     if (topic === undefined) {
       this.#refuseUnknown(token, name)
       return 0
     }
-    const { log, epoch, id } = topic
+    const { log, epoch, id, settings } = topic
     this.#shard.notices.reply(token, 200, {
       name,
       epoch,
@@ -299,6 +298,7 @@ export class Control {
       bytes: log.bytes,
       memory_bytes: log.blockBytes,
       worker: this.#shard.number,
+      options: settings,
       topic_id: id,
     })
     return 0
@@ -307,20 +307,21 @@ export class Control {
   #history(request: RequestOf<'history'>): number | undefined {
     const { token, topic: name, lastN, fromSeq, limit } = request
     const shard = this.#shard
-    const topic = this.#find(name)
+    const topic = this.#shard.find(name)
     if (topic === undefined) {
       this.#refuseUnknown(token, name)
       return 0
     }
     const { log } = topic
     log.evictExpired(shard.nowMs)
-    const wanted = fromSeq ?? log.lastSeq - (lastN ?? limit) + 1
+    const wanted = fromSeq ?? shard.expiry.startOfLast(topic, lastN ?? limit)
     const entry = new EntryView()
     const messages: string[] = []
     const maxBytes = Math.min(HISTORY_BYTES_MAX, shard.out.maxLength / 2)
     let seq = Math.max(wanted, log.firstSeq)
     let bytes = 0
     for (; seq <= log.lastSeq && messages.length < limit && bytes < maxBytes; seq++) {
+      if (topic.mayExpire && shard.expiry.isExpired(topic, seq)) continue
       entry.read(shard.views.buffer, log.offsetOf(seq))
       const text = historyText(shard.views.buffer, entry, shard.out.maxLength / 2)
       bytes += Buffer.byteLength(text) + 1
@@ -346,11 +347,6 @@ export class Control {
     return this.#shard.notices.trySend({ op: 'page', token, topics, next }) ? 0 : undefined
   }
 
-  #find(name: string): Topic | undefined {
-    const bytes = Buffer.from(name)
-    return this.#shard.topics.find(hashTopic(bytes, 0, bytes.length), bytes, 0, bytes.length)
-  }
-
   #refuseUnknown(token: number, name: string): void {
     const message = `topic ${JSON.stringify(name)} does not exist`
     this.#shard.notices.refuse(token, Reply.topicNotFound, message)
@@ -361,16 +357,16 @@ export class Control {
 function resolveStart(
   start: Start,
   topic: Topic,
-  nowMs: number,
+  shard: Shard,
 ): { startSeq: number; recovered: boolean | null } {
   const { log } = topic
-  log.evictExpired(nowMs)
+  log.evictExpired(shard.nowMs)
   const live = log.lastSeq + 1
   switch (start.from) {
     case 'live':
       return { startSeq: live, recovered: null }
     case 'lastN':
-      return { startSeq: Math.max(log.firstSeq, live - start.count), recovered: null }
+      return { startSeq: shard.expiry.startOfLast(topic, start.count), recovered: null }
     case 'time':
       return { startSeq: log.seqSince(start.timeMs), recovered: null }
     case 'seq':
@@ -380,7 +376,7 @@ function resolveStart(
         ? start.cursors[topic.name]
         : undefined
       // A topic that the client never saw is new to it: everything of it counts as missed.
-      if (cursor === undefined) return { startSeq: log.firstSeq, recovered: log.firstSeq === 1 }
+      if (cursor === undefined) return { startSeq: log.firstSeq, recovered: log.lostTo === 0 }
       return resume(topic, cursor.epoch, cursor.seq)
     }
   }
@@ -393,6 +389,6 @@ function resume(
 ): { startSeq: number; recovered: boolean } {
   const { log } = topic
   const isSameLog = epoch === null || epoch === topic.epoch
-  const recovered = isSameLog && seq >= log.firstSeq && seq <= log.lastSeq + 1
-  return { startSeq: recovered ? seq : log.firstSeq, recovered }
+  const recovered = isSameLog && seq > log.lostTo && seq <= log.lastSeq + 1
+  return { startSeq: recovered ? Math.max(seq, log.firstSeq) : log.firstSeq, recovered }
 }

@@ -36,6 +36,7 @@ export function runDutyCycle(options: DutyCycleOptions): Promise<void> {
     const tick = setInterval(() => guarded(onTick), TICK_MS)
     const end = (settle: () => void) => {
       clearInterval(tick)
+      clearTimeout(alarm)
       settle()
     }
     const guarded = (step: () => void) => {
@@ -50,6 +51,18 @@ export function runDutyCycle(options: DutyCycleOptions): Promise<void> {
       shard.evictExpired()
       if (mayWork()) run()
     }
+    /** Wakes us for the next timer of the shard, if that is before the tick. */
+    let alarm: NodeJS.Timeout | undefined
+    const setAlarm = () => {
+      clearTimeout(alarm)
+      const inMs = shard.nextDueMs === Number.POSITIVE_INFINITY ? TICK_MS : shard.dueInMs
+      alarm = inMs < TICK_MS ? setTimeout(() => guarded(onAlarm), inMs) : undefined
+    }
+    const onAlarm = () => {
+      beat()
+      if (mayWork()) run()
+      else if (!shard.isBlocked) setAlarm()
+    }
     let turn = 0
     const run = () => {
       turn++
@@ -62,6 +75,7 @@ export function runDutyCycle(options: DutyCycleOptions): Promise<void> {
       setImmediate(() => guarded(run))
     }
     const park = () => {
+      setAlarm()
       const rung = bell.park(shard.isBlocked ? BLOCKED : IDLE, mayWork)
       const parkedAt = turn
       if (rung === undefined) setImmediate(() => guarded(run))

@@ -11,7 +11,7 @@ import { Events, type Format, JSON_TEXT, MSGPACK, Outbound } from '../ring/recor
 import type { RingProducer } from '../ring/spsc-ring.js'
 import type { Filter } from './filters.js'
 import { EntryView, writeEvent } from './json-text.js'
-import type { Selection } from './selection.js'
+import { Selection } from './selection.js'
 import type { Topic } from './topics.js'
 
 /** Bytes of entries in one record; a single larger entry still goes. */
@@ -21,6 +21,8 @@ const RECORDS_PER_HALF_RING = 8
 /** Entries in one JSON record: its table of lengths is bounded by this. */
 const JSON_EVENTS_MAX = 4096
 const ARRAY_HEAD_BYTES_MAX = 5
+/** Entries of a topic with a TTL that one record is chosen from: a long run of expired ones takes several. */
+const ENTRIES_LOOKED_AT_MAX = 16_384
 
 /** write() found no room in the outbound ring. */
 export const NO_ROOM = -1
@@ -43,8 +45,16 @@ export class EventWriter {
   readonly #bytesMax: number
   readonly #lengths = new Int32Array(JSON_EVENTS_MAX)
   readonly #entry = new EntryView()
+  readonly #picked = new Selection()
+  readonly #isExpired: (topic: Topic, seq: number) => boolean
 
-  constructor(views: SharedViews, out: RingProducer) {
+  /** `isExpired` is asked for topics whose entries may expire: those that have are left out. */
+  constructor(
+    views: SharedViews,
+    out: RingProducer,
+    isExpired: (topic: Topic, seq: number) => boolean,
+  ) {
+    this.#isExpired = isExpired
     this.#views = views
     this.#out = out
     this.#bytesMax = Math.min(EVENTS_BYTES_MAX, out.maxLength / RECORDS_PER_HALF_RING)
@@ -54,7 +64,8 @@ export class EventWriter {
 
   /**
    * Writes one record of entries from `first` on, at most up to `last` and about `maxBytes`.
-   * Returns the last seq it holds, or NO_ROOM; `last` < `first` writes a record without entries.
+   * Returns the last seq it covers, or NO_ROOM; `last` < `first` writes a record without entries.
+   * Entries that have expired are covered and left out.
    * `flagsAtEnd` are added when the run ends where the log ends.
    */
   write(
@@ -67,7 +78,10 @@ export class EventWriter {
     flagsAtEnd: number,
   ): number {
     const limit = Math.min(maxBytes, this.#bytesMax)
-    if (last < first) return this.#writeEmpty(topic, format, first, header, flagsAtEnd)
+    if (last < first) return this.#writeEmpty(topic, format, first, last, header, flagsAtEnd)
+    if (format === MSGPACK && topic.mayExpire) {
+      return this.#writePicked(topic, first, last, limit, header, flagsAtEnd)
+    }
     return format === MSGPACK
       ? this.#writeMsgpack(topic, first, last, limit, header, flagsAtEnd)
       : this.#writeJson(topic, first, last, limit, header, flagsAtEnd)
@@ -107,6 +121,19 @@ export class EventWriter {
     return end
   }
 
+  /** As #writeMsgpack(), entry by entry, for a topic of which some may have to be left out. */
+  #writePicked(
+    topic: Topic,
+    first: number,
+    last: number,
+    maxBytes: number,
+    header: EventsHeader,
+    flagsAtEnd: number,
+  ): number {
+    this.select(this.#picked, topic, undefined, first, last, maxBytes)
+    return this.writeSelected(topic, MSGPACK, 0, first, this.#picked, header, flagsAtEnd)
+  }
+
   #writeJson(
     topic: Topic,
     first: number,
@@ -118,16 +145,22 @@ export class EventWriter {
     const scratch = this.#scratch
     let at = 0
     let count = 0
-    for (let seq = first; seq <= last && count < JSON_EVENTS_MAX; seq++) {
+    let seq = first
+    const limit = topic.mayExpire ? Math.min(last, first + ENTRIES_LOOKED_AT_MAX - 1) : last
+    for (; seq <= limit && count < JSON_EVENTS_MAX; seq++) {
       if (count > 0 && at >= maxBytes) break
+      if (topic.mayExpire && this.#isExpired(topic, seq)) continue
       const end = this.#writeEvent(topic, seq, at, count)
       if (end < 0) break
       if (count > 0) scratch[at] = 0x2c
       count++
       at = end
     }
-    if (count === 0) throw new RangeError(`seq=${first} does not fit a record as JSON`)
-    const end = first + count - 1
+    if (count === 0) {
+      if (seq <= limit) throw new RangeError(`seq=${seq} does not fit a record as JSON`)
+      return this.#writeEmpty(topic, JSON_TEXT, first, limit, header, flagsAtEnd)
+    }
+    const end = seq - 1
     const flags = end === topic.log.lastSeq ? header.flags | flagsAtEnd : header.flags
     return this.#commitJson(topic, first, end, header, flags, 0, count, at)
   }
@@ -136,12 +169,13 @@ export class EventWriter {
   select(
     selection: Selection,
     topic: Topic,
-    filter: Filter,
+    filter: Filter | undefined,
     first: number,
     last: number,
     maxBytes: number,
   ): void {
-    selection.take(topic, filter, first, last, Math.min(maxBytes, this.#bytesMax))
+    const isExpired = topic.mayExpire ? this.#isExpired : undefined
+    selection.take(topic, filter, first, last, Math.min(maxBytes, this.#bytesMax), isExpired)
   }
 
   /**
@@ -232,15 +266,18 @@ export class EventWriter {
     topic: Topic,
     format: Format,
     first: number,
+    last: number,
     header: EventsHeader,
     flagsAtEnd: number,
   ): number {
     const start = this.#out.tryClaim(Events.headerBytes)
     if (start < 0) return NO_ROOM
-    const flags = header.flags | flagsAtEnd
-    this.#writeHeader(start, topic, format, first, first - 1, header, flags, 0, 0)
+    const isAtEnd = last < first || last === topic.log.lastSeq
+    const flags = isAtEnd ? header.flags | flagsAtEnd : header.flags
+    const end = Math.max(first - 1, last)
+    this.#writeHeader(start, topic, format, first, end, header, flags, 0, 0)
     this.#out.commit(Outbound.events, Events.headerBytes)
-    return first - 1
+    return end
   }
 
   /** Writes the text of an entry to the scratch buffer, behind `at` and a comma. Negative: no room. */

@@ -8,6 +8,7 @@
  *
  *     per record   begin() → work → applied() → end()       the result is kept: a first seq, and so on
  *     per append   commitAppend() → log.commit() → appendDone()
+ *     per move     intend() → commitMove() → log.commit() → appendDone() → source is done → intentDone()
  *     per batch    commitBatch() → tail, head → batchDone()
  *
  * A successor that finds a batch begun runs its records again from the first; those that were
@@ -35,15 +36,24 @@ const NEXT_TOPIC_ID = 12
 /** Records of the batch whose answers are out already: the results of the others stand behind theirs. */
 const ANSWERED = 13
 const PUBLISH_ANSWERED = 14
+/** A message that moves inside the shard: kind (0: none), where it comes from, slot of the topic it goes to. */
+const INTENT_KIND = 20
+const INTENT_SOURCE = 21
+const INTENT_SLOT = 22
 /** float64 fields, as steps of 8 bytes from the start of the journal. */
 const REDO_LAST_SEQ = 8
 const REDO_TIME_MS = 9
+const INTENT_SEQ = 12
+const INTENT_A = 13
+const INTENT_B = 14
 const RESULTS = 16
 
 /** A record that was at work when its shard died this often is set aside. */
 const CRASHES_MAX = 2
 
 const NO_SLOT = -1
+/** In REDO_ORDINAL: the append belongs to no record, it counts as soon as its slot is noted. */
+const OF_NO_RECORD = -1
 
 export interface Redo {
   readonly slot: number
@@ -51,6 +61,17 @@ export interface Redo {
   readonly padStart: number
   readonly lastSeq: number
   readonly timeMs: number
+}
+
+/** A move that was begun; source, a and b are as the kind of move has them. */
+export interface Intent {
+  readonly kind: number
+  readonly source: number
+  readonly a: number
+  readonly b: number
+  /** Where it goes, and the seq it has there if it has arrived. */
+  readonly slot: number
+  readonly seq: number
 }
 
 export class Journal {
@@ -118,6 +139,44 @@ export class Journal {
     this.applied(ordinal, result)
   }
 
+  /** A message is about to move to the topic of this slot, where it will have this seq. */
+  intend({ kind, source, a, b, slot, seq }: Intent): void {
+    this.#ints[this.#i + INTENT_SOURCE] = source
+    this.#ints[this.#i + INTENT_SLOT] = slot
+    this.#floats[this.#f + INTENT_SEQ] = seq
+    this.#floats[this.#f + INTENT_A] = a
+    this.#floats[this.#f + INTENT_B] = b
+    Atomics.store(this.#ints, this.#i + INTENT_KIND, kind)
+  }
+
+  /** Commits the append of a move: as commitAppend(), for no record. */
+  commitMove(slot: number, tail: number, padStart: number, lastSeq: number, timeMs: number): void {
+    this.#ints[this.#i + REDO_TAIL] = tail
+    this.#ints[this.#i + REDO_PAD_START] = padStart
+    this.#floats[this.#f + REDO_LAST_SEQ] = lastSeq
+    this.#floats[this.#f + REDO_TIME_MS] = timeMs
+    this.#ints[this.#i + REDO_ORDINAL] = OF_NO_RECORD
+    Atomics.store(this.#ints, this.#i + REDO_SLOT, slot)
+  }
+
+  /** The move is over: it arrived and its source knows, or it never began. */
+  intentDone(): void {
+    Atomics.store(this.#ints, this.#i + INTENT_KIND, 0)
+  }
+
+  pendingIntent(): Intent | undefined {
+    const kind = this.#ints[this.#i + INTENT_KIND] as number
+    if (kind === 0) return undefined
+    return {
+      kind,
+      source: this.#ints[this.#i + INTENT_SOURCE] as number,
+      a: this.#floats[this.#f + INTENT_A] as number,
+      b: this.#floats[this.#f + INTENT_B] as number,
+      slot: this.#ints[this.#i + INTENT_SLOT] as number,
+      seq: this.#floats[this.#f + INTENT_SEQ] as number,
+    }
+  }
+
   /** log.commit() has run. */
   appendDone(): void {
     this.#ints[this.#i + REDO_SLOT] = NO_SLOT
@@ -128,7 +187,8 @@ export class Journal {
     const slot = this.#ints[this.#i + REDO_SLOT] as number
     const ordinal = this.#ints[this.#i + REDO_ORDINAL] as number
     const applied = this.#ints[this.#i + APPLIED] as number
-    if (slot === NO_SLOT || ordinal === 0 || ordinal !== applied) return undefined
+    if (slot === NO_SLOT || ordinal === 0) return undefined
+    if (ordinal !== OF_NO_RECORD && ordinal !== applied) return undefined
     return {
       slot,
       tail: this.#ints[this.#i + REDO_TAIL] as number,

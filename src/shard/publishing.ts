@@ -57,12 +57,8 @@ export class Publishing {
       this.#shard.stored(topic, count, messagesEnd - messages)
       return this.#ack(start, topic, earlier, count)
     }
-    if (
-      this.#wouldOutrun(topic, count, messages, messagesEnd) &&
-      !this.#shard.flushTopicNow(topic)
-    ) {
-      return false
-    }
+    const room = Appender.bytesFor(count, messages, messagesEnd)
+    if (!this.#shard.makeWay(topic, count, room)) return false
     const firstSeq = this.#appender.append(
       topic,
       ordinal,
@@ -73,29 +69,21 @@ export class Publishing {
       this.#shard.nowMs,
     )
     if (firstSeq < 0) {
-      const [reply, message] = this.#whyNotStored(firstSeq, count)
+      const [reply, message] = this.#whyNotStored(topic, firstSeq, count)
       return this.refuse(ordinal, start, reply, message)
     }
+    this.#shard.appended(topic, firstSeq, count)
     this.#shard.stored(topic, count, messagesEnd - messages)
     return this.#ack(start, topic, firstSeq, count)
   }
 
-  /**
-   * True when storing these messages could drop entries whose EVENTS have not gone out yet: then
-   * they go out first. A publisher waits for the gateway to move, never for a subscriber.
-   */
-  #wouldOutrun(topic: Topic, count: number, start: number, end: number): boolean {
-    if (!topic.isDirty) return false
-    return !topic.log.keeps(topic.pendingFrom, count, Appender.bytesFor(count, start, end))
-  }
-
-  #whyNotStored(outcome: number, count: number): [ReplyCode, string] {
+  #whyNotStored(topic: Topic, outcome: number, count: number): [ReplyCode, string] {
     if (outcome === NOT_JSON) {
       return [Reply.badRequest, 'messages.payload of encoding 1 must be JSON text']
     }
     if (outcome === OVER_RETENTION) {
-      const { count: most, bytes } = this.#shard.options.retention
-      const message = `a batch of ${count} does not fit TOPIC_HISTORY_SIZE=${most}, TOPIC_BYTES_MAX=${bytes}`
+      const { count: most, bytes } = topic.log.retention
+      const message = `a batch of ${count} does not fit the topic's history_size=${most}, history_bytes=${bytes}`
       return [Reply.limitExceeded, message]
     }
     return [Reply.overloaded, 'LOG_MEMORY_BYTES is used up, the message was not stored']

@@ -29,6 +29,9 @@ import {
   type Format,
   Inbound,
   Pull,
+  TOPIC_OPTIONS,
+  type TopicOptions,
+  type TopicRule,
 } from '../ring/record.js'
 import { RingConsumer, RingProducer, setHead, setTail } from '../ring/spsc-ring.js'
 import { hashTopic } from '../routing/topic-hash.js'
@@ -38,21 +41,26 @@ import { ACKS_ROOM, AckWriter } from './acks.js'
 import { Appender } from './appender.js'
 import { Control } from './control.js'
 import { EVENTS_BYTES_MAX, type EventsHeader, EventWriter, LIVE, NO_ROOM } from './events.js'
+import { Expiry } from './expiry.js'
 import { FilterInterest } from './filter-interest.js'
 import { type Filter, FilterTable } from './filters.js'
 import { Journal } from './journal.js'
+import { Moves } from './moves.js'
 import { Notices } from './notices.js'
 import { PatternTable } from './patterns.js'
 import { Publishing } from './publishing.js'
 import { RandomIds } from './random-ids.js'
 import { Router } from './router.js'
 import { SELECTION_ENTRIES_MAX, Selection } from './selection.js'
+import { retentionOf, SettingsTable, type TopicSettings } from './topic-settings.js'
 import { type FilteredView, Topic, TopicTable } from './topics.js'
 
 export interface ShardOptions {
   readonly retention: Retention
   readonly maxTopics: number
   readonly autoCreateTopics: boolean
+  /** Options of topics by pattern, most specific first. */
+  readonly topicRules?: readonly TopicRule[]
 }
 
 /** What a shard stands on beside its memory. */
@@ -93,6 +101,8 @@ export class Shard {
   readonly options: ShardOptions
   readonly context: ShardContext
   readonly number: number
+  readonly moves: Moves
+  readonly expiry: Expiry
   nowMs = 0
 
   readonly #in: RingConsumer
@@ -102,6 +112,7 @@ export class Shard {
   readonly #publishing: Publishing
   readonly #control: Control
   readonly #memory: LogMemory
+  readonly #settings: SettingsTable
   /** Topics with entries that attached formats have yet to be sent. */
   #dirty: Topic[] = []
   /** Records at the front of the inbound ring that a predecessor has applied already. */
@@ -129,9 +140,11 @@ export class Shard {
     this.views = views
     this.options = options
     this.context = context
+    this.#settings = new SettingsTable(options.topicRules ?? [], options.retention)
     this.#common = new Int32Array(memory.common)
     this.counters = new Counters(memory.common, countersOffset(shard + 1), SHARD_COUNTERS)
     this.#journal = new Journal(views)
+    this.moves = new Moves(this, this.#journal)
     this.#journal.countCrash()
     const batch = this.#journal.pendingBatch()
     if (batch !== undefined) {
@@ -144,7 +157,11 @@ export class Shard {
     this.out = new RingProducer(views, layout.outbound, layout.ringCapacity)
     this.#acks = new AckWriter(views, this.out)
     this.notices = new Notices(views, this.out)
-    this.events = new EventWriter(views, this.out)
+    this.nowMs = context.now()
+    this.expiry = new Expiry(this, this.nowMs)
+    this.events = new EventWriter(views, this.out, (topic, seq) =>
+      this.expiry.isExpired(topic, seq),
+    )
     const noteFeatures = (topic: Topic, features: number) => this.noteFeatures(topic, features)
     const appender = new Appender(views, this.#journal, new RandomIds(), noteFeatures)
     this.#publishing = new Publishing(this, this.#acks, appender)
@@ -169,8 +186,27 @@ export class Shard {
 
   /** Records that wait in the inbound ring, or work that is left over from before. */
   get hasWork(): boolean {
-    const isLeft = this.#dirty.length > 0 || this.#announcements.length > 0 || this.router.hasWork
-    return isLeft || !this.#in.isEmpty()
+    return (
+      !this.#in.isEmpty() ||
+      this.#dirty.length > 0 ||
+      this.#announcements.length > 0 ||
+      this.router.hasWork ||
+      this.#isDue(this.nextDueMs)
+    )
+  }
+
+  /** When a timer has something to do next; Infinity when none runs. */
+  get nextDueMs(): number {
+    return this.expiry.nextDueMs
+  }
+
+  /** How long that is from now. */
+  get dueInMs(): number {
+    return Math.max(0, this.nextDueMs - this.context.now())
+  }
+
+  #isDue(dueMs: number): boolean {
+    return dueMs !== Number.POSITIVE_INFINITY && dueMs <= this.context.now()
   }
 
   /** True when the last batch ended for want of outbound room. */
@@ -195,6 +231,11 @@ export class Shard {
     if (this.#isBehind) {
       this.#isBehind = false
       if (!this.flushEvents()) return this.#publishBatch(0, tailBefore)
+    }
+    // Not before what a predecessor applied is answered: its answers come from the log as it was.
+    if (this.#replayed === 0 && this.nextDueMs <= this.nowMs && !this.#runTimers()) {
+      this.#isBlocked = !this.#isBehind
+      return this.#publishBatch(0, tailBefore)
     }
     const recordsMax = this.#journal.recordsMax
     let ordinal = 0
@@ -256,8 +297,9 @@ export class Shard {
       return { reply: Reply.limitExceeded, message: 'LOG_MEMORY_BYTES is used up' }
     }
     this.directory.activate(slot)
-    const log = new TopicLog(this.#memory, slot, this.options.retention)
-    const topic = new Topic(slot, id, bytes, hash, epoch, log)
+    const settings = this.#settingsOf(slot, name)
+    const log = new TopicLog(this.#memory, slot, retentionOf(settings))
+    const topic = new Topic(slot, id, bytes, hash, epoch, log, settings)
     this.#addTopic(topic)
     this.counters.add('topicsCreated')
     this.context.logger.debug({ topic: name }, 'topic created')
@@ -269,8 +311,35 @@ export class Shard {
     return topic
   }
 
+  /** Keeps what a request says of the topic, for successors too, and applies it. */
+  setOptions(topic: Topic, options: TopicOptions): void {
+    for (const [index, name] of TOPIC_OPTIONS.entries()) {
+      const value = options[name]
+      if (value !== undefined) this.directory.setOption(topic.slot, index, value)
+    }
+    const { ttlMs } = topic
+    topic.settings = this.#settingsOf(topic.slot, topic.name)
+    if (topic.ttlMs !== ttlMs) this.expiry.rebuild(topic)
+  }
+
+  find(name: string): Topic | undefined {
+    const bytes = Buffer.from(name)
+    return this.topics.find(hashTopic(bytes, 0, bytes.length), bytes, 0, bytes.length)
+  }
+
+  /** A topic of the broker's own that is not there yet. */
+  createUnasked(name: string): Topic | { reply: ReplyCode; message: string } {
+    const bytes = Buffer.from(name)
+    return this.create(name, bytes, hashTopic(bytes, 0, bytes.length))
+  }
+
+  #settingsOf(slot: number, name: string): TopicSettings {
+    return this.#settings.of(name, (index) => this.directory.option(slot, index))
+  }
+
   delete(topic: Topic): void {
     this.topics.delete(topic)
+    this.expiry.removed(topic)
     this.directory.release(topic.slot)
     topic.log.free()
     topic.attached = 0
@@ -350,6 +419,15 @@ export class Shard {
   }
 
   /**
+   * Sees to it that storing this much drops no entry whose EVENTS have not gone out yet: they go out
+   * first. False when room for them ran out. Publishers wait for the gateway, never for a subscriber.
+   */
+  makeWay(topic: Topic, count: number, bytes: number): boolean {
+    if (!topic.isDirty || topic.log.keeps(topic.pendingFrom, count, bytes)) return true
+    return this.flushTopicNow(topic)
+  }
+
+  /**
    * Ends the batch with this record. A subscribe asks for it: run again by a successor, it must find
    * the log as it was, not as later records left it.
    */
@@ -365,6 +443,11 @@ export class Shard {
   /** Notes the result of a record before its effect: a successor that finds it sees to the effect. */
   noteResult(ordinal: number, result: number): void {
     if (ordinal >= this.#replayed) this.#journal.applied(ordinal, result)
+  }
+
+  /** These entries have just been appended; told once, by who appended them. */
+  appended(topic: Topic, firstSeq: number, count: number): void {
+    if (topic.mayExpire) this.expiry.added(topic, firstSeq, firstSeq + count - 1)
   }
 
   /** Messages of this batch stand in the topic's log: they are counted, and go out as EVENTS. */
@@ -422,11 +505,13 @@ export class Shard {
     const oldest =
       queueSize === 0 ? log.firstSeq : Math.max(log.firstSeq, log.lastSeq - queueSize + 1)
     const first = Math.max(from, oldest)
+    // What was jumped over because it had expired is no loss.
+    const lostTo = first > log.firstSeq ? first - 1 : log.lostTo
     const header = {
       lag,
       flags: 0,
-      gapFrom: first > from ? from : 0,
-      gapTo: first > from ? first - 1 : 0,
+      gapFrom: lostTo >= from ? from : 0,
+      gapTo: lostTo >= from ? lostTo : 0,
     }
     const maxBytes = ints[field + Pull.maxBytes] as number
     if (filter !== undefined)
@@ -560,10 +645,16 @@ export class Shard {
     return DONE
   }
 
+  /** What is due moves, or is told of. False when it wants outbound room first. */
+  #runTimers(): boolean {
+    return this.hasRoom && this.expiry.run() && this.hasRoom
+  }
+
   /** Makes the batch visible: positions of both rings together, by way of the journal. */
   #publishBatch(records: number, tailBefore: number): boolean {
     if (records === 0) {
       // Nothing was taken from the inbound ring, so there is nothing to keep together.
+      this.#countStored()
       if (this.out.tail === tailBefore) return false
       this.out.publish()
       return true
@@ -575,11 +666,16 @@ export class Shard {
     this.#replayed = Math.max(0, this.#replayed - records)
     this.counters.add('batches')
     this.counters.add('recordsProcessed', records)
+    this.#countStored()
+    return true
+  }
+
+  #countStored(): void {
+    if (this.#stored === 0) return
     this.counters.add('messagesStored', this.#stored)
     this.counters.add('bytesStored', this.#storedBytes)
     this.#stored = 0
     this.#storedBytes = 0
-    return true
   }
 
   /** After a predecessor: the gateway hears how far each topic got, and pulls what it missed. */
@@ -606,21 +702,24 @@ export class Shard {
     }
     const append = this.#journal.pendingAppend()
     const found = slots.map((slot) => {
-      const log = new TopicLog(this.#memory, slot, this.options.retention)
+      const name = this.directory.name(slot)
+      const settings = this.#settingsOf(slot, name.toString())
+      const log = new TopicLog(this.#memory, slot, retentionOf(settings))
       if (append?.slot === slot) {
         log.commit(append.tail, append.padStart, append.lastSeq, append.timeMs)
       }
-      const name = this.directory.name(slot)
       const hash = hashTopic(name, 0, name.length)
       const id = this.directory.topicId(slot)
-      return new Topic(slot, id, name, hash, this.directory.epoch(slot), log)
+      return new Topic(slot, id, name, hash, this.directory.epoch(slot), log, settings)
     })
     this.#journal.appendDone()
+    this.moves.takeOver((slot) => found.find((topic) => topic.slot === slot))
     found.sort((a, b) => a.id - b.id)
     for (const topic of found) {
       topic.plainFormats = this.directory.plainFormats(topic.slot)
       topic.features = this.directory.features(topic.slot)
       this.#addTopic(topic)
+      this.expiry.rebuild(topic)
       topic.attached = topic.wantedFormats()
       for (const { filterId, format } of topic.patterns) this.view(topic, filterId, format)
     }

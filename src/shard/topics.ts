@@ -2,6 +2,7 @@
  * The topics of one shard: found by name for publishes, by id for everything after that.
  * Runs on: the shard. Owns: the topics' private state; their logs are in shared memory.
  */
+import { FEATURE_TTL } from '../log/slot.js'
 import type { TopicLog } from '../log/topic-log.js'
 import { strBytes } from '../protocol/msgpack.js'
 import { Op } from '../protocol/msgpack-frames.js'
@@ -9,6 +10,7 @@ import { FORMATS, type Format } from '../ring/record.js'
 import type { Filter } from './filters.js'
 import type { Pattern } from './patterns.js'
 import type { Rule } from './routes.js'
+import { retentionOf, type TopicSettings } from './topic-settings.js'
 
 const NIL = 0xc0
 
@@ -35,6 +37,10 @@ export class Topic {
   readonly log: TopicLog
   /** Formats that the gateway's plain subscriptions need, bit per format; also kept in the slot. */
   plainFormats = 0
+  /** What holds for it, and in short what the hot path asks for. */
+  #settings: TopicSettings
+  ttlMs = 0
+  dedupWindowMs = 0
   /** What its entries may have, FEATURE_* bits; also kept in the slot. A topic without pays for none. */
   features = 0
   /** Patterns that match the name, found out once. */
@@ -61,7 +67,15 @@ export class Topic {
   #jsonEventHead: Buffer | undefined
   #jsonName: string | undefined
 
-  constructor(slot: number, id: number, name: Buffer, hash: number, epoch: string, log: TopicLog) {
+  constructor(
+    slot: number,
+    id: number,
+    name: Buffer,
+    hash: number,
+    epoch: string,
+    log: TopicLog,
+    settings: TopicSettings,
+  ) {
     this.slot = slot
     this.id = id
     this.nameBytes = name
@@ -69,12 +83,30 @@ export class Topic {
     this.hash = hash
     this.epoch = epoch
     this.log = log
+    this.#settings = settings
+    this.settings = settings
     const topic = strBytes(this.name)
     const epochPair = Buffer.concat([strBytes('epoch'), strBytes(epoch)])
     this.eventsHead = Buffer.concat([Buffer.of(0x94, Op.events), topic, Buffer.of(NIL)])
     this.ackMiddle = Buffer.concat([topic, Buffer.of(0x82), epochPair, strBytes('seq')])
     const firstSeq = strBytes('first_seq')
     this.batchAckMiddle = Buffer.concat([topic, Buffer.of(0x84), epochPair, firstSeq])
+  }
+
+  get settings(): TopicSettings {
+    return this.#settings
+  }
+
+  set settings(settings: TopicSettings) {
+    this.#settings = settings
+    this.ttlMs = settings.ttl_ms.value
+    this.dedupWindowMs = settings.dedup_window_ms.value
+    this.log.setRetention(retentionOf(settings))
+  }
+
+  /** Whether any of its entries may expire. */
+  get mayExpire(): boolean {
+    return this.ttlMs > 0 || (this.features & FEATURE_TTL) !== 0
   }
 
   /** The name as JSON text, quotes included. */

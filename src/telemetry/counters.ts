@@ -38,6 +38,7 @@ export const SHARD_COUNTERS = {
   copiesRouted: 'copies that routing rules made and sent to their targets',
   copiesDropped:
     'routed copies that came to nothing: refused by this shard, over `ROUTE_HOPS_MAX`, or dropped by retention before rules could look (then every entry counts)',
+  messagesExpired: 'entries whose TTL ended while a log held them',
   topicsCreated: 'topics created',
   topicsDeleted: 'topics deleted',
 } as const

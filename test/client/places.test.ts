@@ -4,7 +4,7 @@ import { Places } from '../../src/client/places.js'
 
 function start(text: string) {
   const told: unknown[] = []
-  const places = new Places(text, /[*#]/.test(text), false, {
+  const places = new Places(text, /[*#]/.test(text), {
     onGap: ({ topic, fromSeq, toSeq, dropped }) => told.push([topic, fromSeq, toSeq, dropped]),
     onEpoch: (change) => told.push(change),
     onDeleted: (topic) => told.push(`${topic} deleted`),
@@ -27,11 +27,14 @@ test('Places of a topic resume at what comes next', () => {
   expect(told).toEqual([])
 })
 
-test('Places take nothing twice, and tell what is missing between two messages', () => {
+test('Places take nothing twice; what is jumped over had expired, what is lost is told by GAP', () => {
   const { places, take, told } = start('t')
   places.onAck({ cursors: { t: at('e1', 1) } })
   expect(take('t', 1, 2, 2, 1, 5)).toEqual([true, true, false, false, true])
-  expect(told).toEqual([['t', 3, 4, 2]])
+  expect(told).toEqual([])
+  places.onGap('t', 4, 8)
+  expect(take('t', 8, 9)).toEqual([false, true])
+  expect(told).toEqual([['t', 6, 8, 3]])
 })
 
 test('Places tell what retention took as soon as the resume is acked', () => {
@@ -78,7 +81,7 @@ test('Places of a pattern resume every topic, the silent ones too', () => {
 test('Places of a pattern know that a topic they never saw is new: what it lacks was missed', () => {
   const { places, take, told } = start('*')
   places.onAck({ cursors: {} })
-  places.onEpoch('new', 'e1')
+  places.onEpoch('new', 'e1', 3)
   take('new', 3)
   expect(told).toEqual([['new', 1, 2, 2]])
   places.onAck({ recovered: true, cursors: { new: at('e1', 4), other: at('e2', 6) } })

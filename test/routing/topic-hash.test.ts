@@ -5,7 +5,7 @@
 
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { hashTopic, shardOf } from '../../src/routing/topic-hash.js'
+import { hashTopic, routingHash, shardOf } from '../../src/routing/topic-hash.js'
 
 describe('hashTopic()', () => {
   // Recorded from this code. They may change, but never between threads of one process.
@@ -112,3 +112,20 @@ function referenceHash(bytes: Uint8Array): number {
   hash = low((hash ^ (hash >> 13n)) * 0xc2b2ae35n)
   return Number(hash ^ (hash >> 16n))
 }
+
+describe('routingHash()', () => {
+  const hash = (name: string) => routingHash(Buffer.from(name))
+
+  test('is the hash of the topic that a companion stands beside', () => {
+    expect(hash('orders')).toBe(hashTopic(Buffer.from('orders'), 0, 6))
+    for (const name of ['$dlq.orders', '$events.orders', '$events.$dlq.orders']) {
+      expect(hash(name)).toBe(hash('orders'))
+    }
+  })
+
+  test('takes other names as they are', () => {
+    for (const name of ['$dlq', '$dlq.', '$dlqorders', 'a.$dlq.orders', '$inbox.orders']) {
+      expect(hash(name)).toBe(hashTopic(Buffer.from(name), 0, Buffer.byteLength(name)))
+    }
+  })
+})

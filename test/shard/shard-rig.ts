@@ -270,7 +270,8 @@ export class ShardRig {
       const isRun = this.run()
       const taken = this.take()
       records.push(...taken)
-      if (!isRun && taken.length === 0) return records
+      const isAtRest = shardRests(this.shard)
+      if (!isRun && taken.length === 0 && isAtRest) return records
     }
     throw new Error('the shard finds no rest')
   }
@@ -364,6 +365,10 @@ function propertyFlagsOf(messages: readonly Message[]): number {
     .filter((map) => Object.keys(map).length)
   const isDelayed = all.some((map) => 'delay_ms' in map || 'deliver_at' in map)
   return (all.length > 0 ? PUBLISH_PROPERTIES : 0) | (isDelayed ? PUBLISH_DELAYED : 0)
+}
+
+function shardRests(shard: Shard): boolean {
+  return shard.isBlocked || !shard.hasWork
 }
 
 /** A message of encoding 1. */

@@ -1011,3 +1011,47 @@ function errorsOf(records: readonly OutRecord[]): unknown[] {
     .filter(([op]) => op === 35)
     .map(([, id, code]) => [id, code])
 }
+
+test('a successor finds the options of a request, and drops them with the topic', () => {
+  const rig = new ShardRig()
+  rig.ask({ op: 'create', topic: 'a', options: { history_size: 2, ttl_ms: 0, events: 1 } } as never)
+  rig.restart()
+  rig.publishNumbers('a', [1])
+  rig.publishNumbers('a', [2])
+  rig.publishNumbers('a', [3])
+  const body = () => only(replies(rig.ask({ op: 'info', topic: 'a' } as never))).body
+  rig.settle()
+  expect(body()).toMatchObject({
+    first_seq: 2,
+    options: {
+      history_size: { value: 2, from: 'request' },
+      ttl_ms: { value: 0, from: 'request' },
+      dedup_window_ms: { value: 0, from: 'default' },
+      events: { value: 1, from: 'request' },
+    },
+  })
+  rig.ask({ op: 'delete', topic: 'a' } as never)
+  rig.ask({ op: 'create', topic: 'a' } as never)
+  expect(body()['options']).toMatchObject({ history_size: { value: 8192, from: 'default' } })
+})
+
+test('lower bounds of a topic that is full hold from the next publish on, and higher ones too', () => {
+  const rig = new ShardRig()
+  const publish = (number: number) => {
+    rig.publish('a', [jsonMessage(`${number}${'x'.repeat(1000)}`)])
+    rig.settle()
+  }
+  for (let number = 0; number < 40; number++) publish(number)
+  rig.ask({ op: 'create', topic: 'a', options: { history_bytes: 4096 } } as never)
+  publish(40)
+  const { log } = rig.shard.find('a') as { log: { count: number; bytes: number } }
+  expect(log.bytes).toBeLessThanOrEqual(4096)
+  expect(log.count).toBe(3)
+  rig.ask({
+    op: 'create',
+    topic: 'a',
+    options: { history_bytes: 65_536, history_size: 9 },
+  } as never)
+  for (let number = 41; number < 60; number++) publish(number)
+  expect(log.count).toBe(9)
+})
