@@ -131,7 +131,7 @@ export class Places {
   /** True when the message is new; then it counts as taken. */
   take({ topic, seq }: RawMessage): boolean {
     const place = this.#placeOf(topic)
-    // Seqs in between are no loss: they have expired. What is lost the broker tells by GAP, or the
+    // Seqs in between are no loss: they expired, or did not come through. What is lost the broker tells by GAP, or the
     // ack of the next subscribe.
     if (seq < place.nextSeq) return false
     place.nextSeq = seq + 1
