@@ -136,6 +136,7 @@ export class HttpDoor {
   }
 
   #stats(respond: Respond): void {
+    const rings = this.#gateway.links.map(({ depth }) => depth) // Before we ask the shards ourselves.
     this.#allTopics((topics) => {
       const { counters, sessions, subscribing, fanOut } = this.#gateway
       const byName = topics.map(({ name, messages, held, subscribers }) => [
@@ -149,6 +150,7 @@ export class HttpDoor {
           connections: sessions.size,
           subscribers: subscribing.total,
           lagging: fanOut.lagCount,
+          rings,
           gateway: counters.snapshot(),
           workers: this.#state.shardCounters(),
         }),

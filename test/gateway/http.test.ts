@@ -110,6 +110,7 @@ describe('topics', () => {
       connections: 1,
       subscribers: 2,
       lagging: 2,
+      rings: [{ inbound_bytes: 0, outbound_bytes: 0 }],
       gateway: { gaps: 0 },
       workers: [{ messagesStored: 3 }],
     })
