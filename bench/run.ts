@@ -4,6 +4,7 @@
  */
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { checkLines, isCheck, runCheck } from './checks.js'
 import { compareSystems, type SystemName } from './compare-systems.js'
 import { measureIdleConnections } from './idle-connections.js'
 import {
@@ -17,11 +18,10 @@ import {
 import { SCENARIOS } from './scenarios/all.js'
 import type { Scenario } from './scenarios/scenario.js'
 import { measureSdk } from './sdk/run.js'
-import { measureSteady } from './steady.js'
 
 const USAGE = `npm run bench -- [scenario …] [options]          all scenarios if none is named
 npm run bench -- idle-connections [--connections 10000]
-npm run bench -- steady [--minutes 10]
+npm run bench -- soak, burst, degradation, regress, scaling, profile [options]   long checks; --list
 npm run bench -- sdk [--runs N] [--seconds N]     through the SDK, beside NATS
 
   --seconds N     measured time of a run (5)
@@ -31,9 +31,9 @@ npm run bench -- sdk [--runs N] [--seconds N]     through the SDK, beside NATS
   --only-control  leave out the broker: checks the generator
   --list          name the scenarios`
 
-const { values, positionals } = parseCommandLine()
-
 process.once('SIGINT', () => process.exit(130)) // Servers are killed by server-process.ts.
+if (isCheck(process.argv[2])) process.exit(await runCheck(process.argv.slice(2)))
+const { values, positionals } = parseCommandLine()
 process.exitCode = await main()
 
 async function main(): Promise<number> {
@@ -41,7 +41,6 @@ async function main(): Promise<number> {
   const [first] = positionals
   if (first === 'idle-connections') return measureIdleConnections(count('connections'))
   if (first === 'sdk') return measureSdk(count('runs'), count('seconds'))
-  if (first === 'steady') return measureSteady(count('minutes'))
   return runScenarios(positionals.length === 0 ? SCENARIOS : positionals.map(scenarioNamed))
 }
 
@@ -71,7 +70,7 @@ function systems(): SystemName[] {
 function list(): number {
   for (const { name, question } of SCENARIOS) console.log(`${name.padEnd(24)}${question}`)
   console.log(`${'idle-connections'.padEnd(24)}memory per idle WebSocket connection`)
-  console.log(`${'steady'.padEnd(24)}memory over time at 10,000 messages/s`)
+  for (const line of checkLines()) console.log(line)
   console.log(`${'sdk'.padEnd(24)}rate through the SDK, beside nats-server and its client`)
   return 0
 }
@@ -82,10 +81,10 @@ function scenarioNamed(name: string): Scenario {
   return scenario
 }
 
-function count(option: 'seconds' | 'runs' | 'minutes' | 'connections'): number {
+function count(option: 'seconds' | 'runs' | 'connections'): number {
   const value = Number(values[option])
   if (!(value > 0)) usageError(`--${option} must be a positive number, got ${values[option]}`)
-  if (option !== 'minutes' && option !== 'seconds' && !Number.isInteger(value)) {
+  if (option !== 'seconds' && !Number.isInteger(value)) {
     usageError(`--${option} must be a whole number, got ${values[option]}`)
   }
   return value
@@ -98,7 +97,6 @@ function parseCommandLine() {
       options: {
         seconds: { type: 'string', default: '5' },
         runs: { type: 'string', default: '3' },
-        minutes: { type: 'string', default: '10' },
         connections: { type: 'string', default: '10000' },
         json: { type: 'string' },
         'no-control': { type: 'boolean', default: false },

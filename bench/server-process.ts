@@ -27,11 +27,13 @@ export interface ServerOptions {
   /** The compiled module to run. */
   readonly module: string
   readonly env: Readonly<Record<string, string>>
+  /** Arguments of Node itself. */
+  readonly execArgv?: readonly string[]
 }
 
 export async function startServer(options: ServerOptions): Promise<Server> {
   const host = '127.0.0.1'
-  const child = spawn(process.execPath, [options.module], {
+  const child = spawn(process.execPath, [...(options.execArgv ?? []), options.module], {
     env: { ...process.env, HOST: host, PORT: '0', ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true, // Its own process group: Ctrl-C reaches the benchmark, which then stops it.
