@@ -3,6 +3,8 @@
  * Runs on: the benchmark's main process. Owns: their command lines.
  */
 import { parseArgs } from 'node:util'
+import { measureBurst } from './burst/run.js'
+import { measureDegradation } from './degradation/run.js'
 import { measureSoak } from './soak/run.js'
 
 type Options = ReturnType<typeof parseArgs>['values']
@@ -26,6 +28,17 @@ const CHECKS: Readonly<Record<string, Check>> = {
         seed: seed(options),
         json: text(options, 'json'),
       }),
+  },
+  burst: {
+    question: 'what becomes of 100,000 messages that come at once?',
+    options: { messages: '100000' },
+    run: (options) => measureBurst(whole(options, 'messages')),
+  },
+  degradation: {
+    question: 'what does a handler that fails do to the rest?',
+    options: { seconds: '5', seed: '' },
+    run: (options) =>
+      measureDegradation({ secondsPerStep: positive(options, 'seconds'), seed: seed(options) }),
   },
 }
 
@@ -77,6 +90,12 @@ function usage(name: string, { question, options }: Check): string {
 function positive(options: Options, name: string): number {
   const value = Number(options[name])
   if (!(value > 0)) throw new UsageError(`--${name} must be a positive number: ${options[name]}`)
+  return value
+}
+
+function whole(options: Options, name: string): number {
+  const value = positive(options, name)
+  if (!Number.isInteger(value)) throw new UsageError(`--${name} must be a whole number: ${value}`)
   return value
 }
 

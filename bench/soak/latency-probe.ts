@@ -2,10 +2,15 @@
  * A trickle of messages of its own through a loaded broker: what an ordinary client of it feels.
  * Runs on: the benchmark's main process, which does little else. Owns: one client, one topic.
  *
- * Latency is from the call of publishNow() to the handler, through the SDK. The trickle waits for no
+ * Latency is from the call of publish() to the handler, through the SDK. The trickle waits for no
  * answer: while the broker stalls, probes go on being sent, and all of them feel the stall.
  */
-import { type Client, connect, type Subscription } from '../../src/client/ringcast.js'
+import {
+  type Client,
+  connect,
+  OverloadedError,
+  type Subscription,
+} from '../../src/client/ringcast.js'
 import type { Target } from '../load/plan.js'
 
 const INTERVAL_MS = 5
@@ -19,12 +24,22 @@ export interface Probed {
   readonly latencyMs: number
 }
 
+export interface ProbeCounts {
+  /** With OVERLOADED: not stored. */
+  readonly refused: number
+  /** Confirmed by the broker, and never delivered. */
+  readonly lost: number
+}
+
 export class LatencyProbe {
   readonly #client: Client
   readonly #subscription: Subscription<number>
   readonly #timer: NodeJS.Timeout
-  #sent = 0
+  #underWay = 0
+  #confirmed = 0
+  #refused = 0
   #arrived = 0
+  #failure: Error | undefined
 
   private constructor(client: Client, subscription: Subscription<number>) {
     this.#client = client
@@ -45,19 +60,40 @@ export class LatencyProbe {
     return probe
   }
 
-  /** Stops sending, waits for what is under way. Returns how many probes never came. */
-  async stop(): Promise<number> {
+  /** Stops sending and waits for what is under way. Throws when a probe got no proper answer. */
+  async stop(): Promise<ProbeCounts> {
     clearInterval(this.#timer)
     const untilMs = performance.now() + ARRIVAL_MS_MAX
-    while (this.#arrived < this.#sent && performance.now() < untilMs) {
+    const isComplete = () => this.#underWay === 0 && this.#arrived >= this.#confirmed
+    while (!isComplete() && performance.now() < untilMs) {
       await new Promise((resolve) => setTimeout(resolve, INTERVAL_MS))
     }
     this.#subscription.unsubscribe()
     await this.#client.drain()
-    return this.#sent - this.#arrived
+    if (this.#failure !== undefined) throw this.#failure
+    return { refused: this.#refused, lost: this.#confirmed - this.#arrived }
   }
 
   #send(): void {
-    if (this.#client.publishNow(PROBE_TOPIC, performance.now())) this.#sent++
+    this.#underWay++
+    const confirmed = this.#client.publish(PROBE_TOPIC, performance.now())
+    void confirmed
+      .then(
+        () => {
+          this.#confirmed++
+        },
+        (error: Error) => {
+          if (isOverloaded(error)) this.#refused++
+          else this.#failure ??= error
+        },
+      )
+      .then(() => {
+        this.#underWay--
+      })
   }
+}
+
+/** By the broker, or by the SDK because too much waits for the broker. */
+function isOverloaded(error: Error): boolean {
+  return error instanceof OverloadedError || ('code' in error && error.code === 'OVERLOADED')
 }

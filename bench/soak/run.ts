@@ -100,7 +100,7 @@ async function soak(
   const result = await load
   const counts = await churned(churn)
   const after = await afterwards(broker, before, () => sampler.take(takeLatencies()))
-  const probesLost = await probe.stop()
+  const probes = await probe.stop()
   return {
     minutes: options.minutes,
     before,
@@ -108,7 +108,7 @@ async function soak(
     after,
     load: result,
     churn: counts,
-    probesLost,
+    probes,
   }
 }
 

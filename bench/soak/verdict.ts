@@ -4,6 +4,7 @@
  */
 import type { LoadResult } from '../load/coordinator.js'
 import type { ChurnCounts } from './churn-plan.js'
+import type { ProbeCounts } from './latency-probe.js'
 import {
   QUANTITIES,
   type Quantities,
@@ -33,7 +34,7 @@ export interface Outcome {
   readonly after: Quantities
   readonly load: LoadResult
   readonly churn: ChurnCounts
-  readonly probesLost: number
+  readonly probes: ProbeCounts
 }
 
 export interface Judged {
@@ -63,13 +64,14 @@ function trend({ samples }: Outcome, name: QuantityName): Trend {
 }
 
 /** Promises that hold however short the run is. */
-function broken({ load, churn, probesLost }: Outcome): string[] {
+function broken({ load, churn, probes }: Outcome): string[] {
   const { lost, announced, repeated, outOfOrder } = load
   const complaints: string[] = []
   if (lost !== announced) complaints.push(`${lost} messages lost, ${announced} of them announced`)
   if (repeated > 0) complaints.push(`${repeated} messages repeated`)
   if (outOfOrder > 0) complaints.push(`${outOfOrder} messages out of order`)
-  if (probesLost > 0) complaints.push(`${probesLost} probes lost`)
+  if (probes.lost > 0) complaints.push(`${probes.lost} probes lost`)
+  if (probes.refused > 0) complaints.push(`${probes.refused} probes refused`)
   if (churn.failures > 0) {
     complaints.push(`${churn.failures} failures in the churn: ${churn.reasons.join('; ')}`)
   }
