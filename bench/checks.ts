@@ -5,6 +5,9 @@
 import { parseArgs } from 'node:util'
 import { measureBurst } from './burst/run.js'
 import { measureDegradation } from './degradation/run.js'
+import { measureProfile } from './profile/run.js'
+import { measureRegress } from './regress/run.js'
+import { measureScaling } from './scaling/run.js'
 import { measureSoak } from './soak/run.js'
 
 type Options = ReturnType<typeof parseArgs>['values']
@@ -39,6 +42,27 @@ const CHECKS: Readonly<Record<string, Check>> = {
     options: { seconds: '5', seed: '' },
     run: (options) =>
       measureDegradation({ secondsPerStep: positive(options, 'seconds'), seed: seed(options) }),
+  },
+  regress: {
+    question: 'is the working tree slower than the commit it comes from?',
+    options: { base: '', runs: '7', seconds: '3', short: false },
+    run: (options) =>
+      measureRegress({
+        base: text(options, 'base'),
+        runs: whole(options, 'runs'),
+        seconds: positive(options, 'seconds'),
+        isShort: options['short'] === true,
+      }),
+  },
+  scaling: {
+    question: 'what do 2, 4 and 8 shards cost?',
+    options: { runs: '5', seconds: '3' },
+    run: (options) => measureScaling(whole(options, 'runs'), positive(options, 'seconds')),
+  },
+  profile: {
+    question: 'where does the time of each thread go, and what would more cores give?',
+    options: { runs: '5', seconds: '4' },
+    run: (options) => measureProfile(whole(options, 'runs'), positive(options, 'seconds')),
   },
 }
 
