@@ -19,7 +19,7 @@ const QUIET_MS = 2000
 const SETUP_MS_MAX = 30_000
 const DONE_MS_MAX = 90_000
 /** Latency has to be normal again so long after the burst began. */
-export const RECOVERY_MS_MAX = 10_000
+const RECOVERY_MS_MAX = 10_000
 
 interface Case {
   readonly name: string

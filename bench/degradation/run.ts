@@ -181,7 +181,10 @@ function judge(steps: readonly Step[], { published, work, tick, stateAtEnd }: En
   claim(tick.repeated + tick.unordered === 0, 'the neighbour got messages twice or out of order')
   for (const { failureRate, ticks, ticksPublished, tickP99Ms } of steps) {
     const at = `the neighbour, at ${percent(failureRate)} failures,`
-    claim(ticks >= ticksPublished * NEIGHBOUR_SHARE_MIN, `${at} got ${ticks} of ${ticksPublished}`)
+    // What is under way when a step ends is not missing yet.
+    const underWay = (PUBLISHES_PER_SECOND * NEIGHBOUR_P99_MS_MAX) / 1e3
+    const wanted = ticksPublished * NEIGHBOUR_SHARE_MIN - underWay
+    claim(ticks >= wanted, `${at} got ${ticks} of ${ticksPublished}`)
     claim(tickP99Ms <= NEIGHBOUR_P99_MS_MAX, `${at} had a p99 of ${tickP99Ms.toFixed(0)} ms`)
   }
   return complaints

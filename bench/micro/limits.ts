@@ -31,7 +31,7 @@ export function limits(): MicroGroup {
       name: `loopback TCP: send and receive ${CHUNK_BYTES} B`,
       operations: CHUNKS,
       bytes: CHUNK_BYTES,
-      run: () => loopback.pass(),
+      run: async () => loopback.pass(),
     },
   ]
   return {

@@ -10,7 +10,7 @@ const GARBAGE = 'garbage collection'
 /** Functions without a source: send() of uWebSockets.js, the system calls below it. */
 const NATIVE = 'native, called from JavaScript'
 /** What the thread did while no JavaScript ran: sockets read, frames parsed, the event loop. */
-export const OUTSIDE = 'native, outside JavaScript'
+const OUTSIDE = 'native, outside JavaScript'
 
 export interface StageTime {
   readonly stage: string

@@ -16,7 +16,7 @@ import type { Target } from '../load/plan.js'
 const INTERVAL_MS = 5
 /** After the last probe was sent. */
 const ARRIVAL_MS_MAX = 10_000
-export const PROBE_TOPIC = 'probe'
+const PROBE_TOPIC = 'probe'
 
 /** One probe that arrived; times of performance.now(). */
 export interface Probed {

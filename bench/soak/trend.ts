@@ -16,7 +16,7 @@
  */
 import { mean } from '../statistics.js'
 
-export const BLOCKS = 20
+const BLOCKS = 20
 export const T_CRITICAL = 3.61
 /** Fewer samples per block say nothing. */
 const SAMPLES_PER_BLOCK_MIN = 3
