@@ -14,8 +14,11 @@ import {
 } from './quantities.js'
 import { T_CRITICAL, type Trend, trendOf } from './trend.js'
 
-/** Shorter runs do not get a verdict on trends: what grows in them may be what fills up at first. */
-const TREND_MINUTES_MIN = 5
+/**
+ * Shorter runs do not get a verdict on trends: what grows in them may be what fills up at first. RSS
+ * was seen to do that for more than five minutes.
+ */
+const TREND_MINUTES_MIN = 20
 /** These must be what they were before, or less, when everybody has gone. */
 const COUNTS = [
   'connections',

@@ -60,7 +60,7 @@ function series(minutes: number, at: (minute: number) => Partial<Record<Quantity
 }
 
 test('judge() has nothing to say against a run in which nothing happened', () => {
-  const good = outcome(10)
+  const good = outcome(30)
   expect(judge(good).complaints).toEqual([])
   expect(reportText(good, judge(good))).toMatch(
     /\| threads \| 10 \| .* flat within noise \|.*PASSED$/s,
@@ -70,16 +70,16 @@ test('judge() has nothing to say against a run in which nothing happened', () =>
 test.each(Object.keys(QUANTITIES) as QuantityName[])(
   'judge() complains of %s that grows',
   (name) => {
-    const growing = outcome(10, {
-      samples: series(10, (minute) => ({ [name]: 10 + minute * 20 * QUANTITIES[name].tolerance })),
+    const growing = outcome(30, {
+      samples: series(30, (minute) => ({ [name]: 10 + minute * 20 * QUANTITIES[name].tolerance })),
     })
     expect(judge(growing).complaints).toEqual([`${QUANTITIES[name].name} grows`])
   },
 )
 
 test('judge() does not judge trends of short runs', () => {
-  const samples = series(4, (minute) => ({ rssMb: 100 * minute }))
-  expect(judge(outcome(4, { samples })).complaints).toEqual([])
+  const samples = series(19, (minute) => ({ rssMb: 100 * minute }))
+  expect(judge(outcome(19, { samples })).complaints).toEqual([])
 })
 
 test.each([
