@@ -5,7 +5,8 @@
 import { fileURLToPath } from 'node:url'
 import { type Server, startServer } from './server-process.js'
 
-export function startBroker(env: Readonly<Record<string, string>>): Promise<Server> {
+export async function startBroker(env: Readonly<Record<string, string>>): Promise<Server> {
   const module = fileURLToPath(new URL('../src/main.js', import.meta.url))
-  return startServer({ name: 'ringcast', module, env })
+  const server = await startServer({ name: 'ringcast', module, env })
+  return { ...server, statsUrl: `http://${server.host}:${server.port}/stats?topics=none` }
 }

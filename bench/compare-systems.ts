@@ -32,7 +32,8 @@ export interface SystemResult {
 }
 
 /** The report's columns. Losses are sums, not medians: none may hide between two good runs. */
-export interface Median extends Omit<LoadResult, 'voidReason' | 'latencies'> {
+export interface Median
+  extends Omit<LoadResult, 'voidReason' | 'latencies' | 'server' | 'threads' | 'course'> {
   readonly voidRuns: number
 }
 
@@ -127,6 +128,7 @@ function medianOf(runs: readonly LoadResult[]): Median {
     received: of((result) => result.received),
     latency: {
       p50: latency('p50'),
+      p90: latency('p90'),
       p95: latency('p95'),
       p99: latency('p99'),
       p999: latency('p999'),
@@ -138,10 +140,13 @@ function medianOf(runs: readonly LoadResult[]): Median {
     outOfOrder: total((result) => result.outOfOrder),
     heldBack: total((result) => result.heldBack),
     lagP99Ms: of((result) => result.lagP99Ms),
+    ownLagP99Ms: of((result) => result.ownLagP99Ms),
     serverCpu: of((result) => result.serverCpu),
     publisherCpu: of((result) => result.publisherCpu),
     subscriberCpu: of((result) => result.subscriberCpu),
     otherCpu: of((result) => result.otherCpu),
+    machineCpu: of((result) => result.machineCpu),
+    generatorPriority: of((result) => result.generatorPriority),
     rssMb: of((result) => result.rssMb),
     rssPeakMb: of((result) => result.rssPeakMb),
     voidRuns: runs.length - valid.length,

@@ -19,6 +19,7 @@ class Door {
       startedAtMs: Date.now(),
       topicCount: () => this.rig.topicCount,
       shardCounters: () => this.rig.shards.map(({ counters }) => counters.snapshot()),
+      about: () => ({ process: { version: 'of the test' } }),
     })
   }
 
