@@ -8,6 +8,7 @@
 import { startBroker } from './broker-process.js'
 import { startControl } from './controls/control-process.js'
 import { type Latency, type LoadResult, runLoad } from './load/coordinator.js'
+import type { CoursePoint } from './load/course.js'
 import type { Scenario } from './scenarios/scenario.js'
 import type { Server } from './server-process.js'
 
@@ -22,6 +23,7 @@ export interface CompareOptions {
   readonly runs: number
   readonly systems: readonly SystemName[]
   progress(line: string): void
+  onSecond?(point: CoursePoint): void
 }
 
 export interface SystemResult {
@@ -50,7 +52,7 @@ export async function compareSystems(
     for (const { system, runs, failures } of results) {
       const label = `${scenario.name} ${system} ${run}/${options.runs}`
       try {
-        const result = await runOnce(scenario, system, options.seconds)
+        const result = await runOnce(scenario, system, options)
         runs.push(result)
         options.progress(`${label}: ${summary(result)}`)
       } catch (error) {
@@ -65,7 +67,7 @@ export async function compareSystems(
 async function runOnce(
   scenario: Scenario,
   system: SystemName,
-  seconds: number,
+  { seconds, onSecond }: CompareOptions,
 ): Promise<LoadResult> {
   const server = await startSystem(system, scenario)
   let result: LoadResult
@@ -77,6 +79,7 @@ async function runOnce(
       subscriberProcesses: scenario.subscriberProcesses ?? 1,
       warmUpMs: WARM_UP_MS,
       measuredMs: seconds * 1e3,
+      ...(onSecond && { onSecond }),
     })
   } catch (error) {
     throw await explained(error, server)

@@ -4,6 +4,7 @@
  */
 import { execFileSync } from 'node:child_process'
 import { availableParallelism, cpus, release, totalmem } from 'node:os'
+import { fileURLToPath } from 'node:url'
 import type { Median, SystemResult } from './compare-systems.js'
 import {
   GENERATOR_CPU_MAX,
@@ -70,7 +71,11 @@ export function ratios(results: readonly ScenarioResult[]): string {
     const rate = ratio(broker.deliveredPerSecond, control.deliveredPerSecond)
     const p50 = ratio(broker.latency.p50, control.latency.p50)
     const p99 = ratio(broker.latency.p99, control.latency.p99)
-    lines.push(`${scenario.name}: ringcast/uws  delivered ${rate}  p50 ${p50}  p99 ${p99}`)
+    const floor =
+      scenario.plan.load.kind === 'open'
+        ? `  (p99 ${ms(broker.latency.p99)} ms over a noise floor of ${ms(control.latency.p99)} ms)`
+        : ''
+    lines.push(`${scenario.name}: ringcast/uws  delivered ${rate}  p50 ${p50}  p99 ${p99}${floor}`)
   }
   return lines.join('\n')
 }
@@ -117,9 +122,16 @@ export function circumstancesLine({ cpu, cores, node, commit, startedAt }: Circu
   return `${cpu}, ${cores} cores, node ${node}, commit ${commit}, ${startedAt}`
 }
 
+/** The commit is that of the repository that this file lies in, wherever the command was called. */
+const HERE = fileURLToPath(new URL('.', import.meta.url))
+
 function commit(): string {
   const git = (...args: string[]) =>
-    execFileSync('git', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
+    execFileSync('git', args, {
+      cwd: HERE,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    }).trim()
   try {
     const dirty = git('status', '--porcelain', '--untracked-files=no') === '' ? '' : '+changes'
     return `${git('rev-parse', '--short', 'HEAD')}${dirty}`
