@@ -17,6 +17,9 @@ export interface ThreadSummary {
   readonly delayMaxMs: number
 }
 
+/** The broker's threads first; among equals, as they spoke. */
+const ORDER = ['front', 'shard', 'publisher', 'subscriber']
+
 export function summariseThreads(course: readonly CoursePoint[]): ThreadSummary[] {
   const byName = new Map<string, ThreadReading[]>()
   for (const { second, threads } of course) {
@@ -28,7 +31,8 @@ export function summariseThreads(course: readonly CoursePoint[]): ThreadSummary[
       byName.set(reading.name, readings)
     }
   }
-  return [...byName].flatMap(([name, [before, ...measured]]) => {
+  const inOrder = [...byName].sort(([a], [b]) => rank(a) - rank(b))
+  return inOrder.flatMap(([name, [before, ...measured]]) => {
     const last = measured.at(-1)
     if (before === undefined || last === undefined) return []
     const delays = measured.map((reading) => reading.event_loop_delay)
@@ -43,4 +47,8 @@ export function summariseThreads(course: readonly CoursePoint[]): ThreadSummary[
       delayMaxMs: max(delays.map(({ max_ms }) => max_ms)),
     }
   })
+}
+
+function rank(name: string): number {
+  return ORDER.indexOf(name.replace(/-\d+$/, ''))
 }

@@ -40,6 +40,7 @@ export function percentileChart(systems: readonly ChartedRuns[]): Chart {
   }))
   return {
     title: 'Latency by percentile',
+    isWide: true,
     x: { label: 'percentile', ticks, scale: (percent) => -Math.log10(1 - percent / 100) },
     y: msAxis(series),
     series,
@@ -62,7 +63,7 @@ export function courseCharts(course: readonly CoursePoint[]): Chart[] {
     points: course.map((point) => [point.second + 0.5, read(point)]),
   })
   const lines = (kind: keyof Use): Series[] => [
-    line('broker', ({ server }) => server[kind]),
+    line('server', ({ server }) => server[kind]),
     line('publishers', ({ publishers }) => publishers[kind]),
     line('subscribers', ({ subscribers }) => subscribers[kind]),
   ]

@@ -77,7 +77,8 @@ export function comparisonText(comparisons: readonly Comparison[]): string {
     )
     return [name, ...lines].join('\n')
   })
-  return [...warnings.map((text) => `warning: ${text}`), ...tables].join('\n\n')
+  const notes = warnings.map((text) => `warning: ${text}`).join('\n')
+  return [notes, ...tables].filter((part) => part !== '').join('\n\n')
 }
 
 function partsOf({ results }: ResultsFile): Part[] {

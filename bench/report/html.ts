@@ -9,6 +9,7 @@ import { countedRuns } from './compare.js'
 import { figureOf, figureText, METRICS, type MetricName } from './metrics.js'
 import { PAGE_STYLE } from './page-style.js'
 import type { ResultsFile, ScenarioRuns, SystemRuns } from './results-file.js'
+import { cautions } from './summary.js'
 import { escaped, svgChart } from './svg-chart.js'
 
 export function htmlReport(file: ResultsFile): string {
@@ -32,19 +33,19 @@ export function htmlReport(file: ResultsFile): string {
       ['commit', machine.commit],
       ['measured', `${file.seconds} s a run`],
     ]),
-    ...file.results.map(scenarioSection),
+    ...file.results.map((one) => scenarioSection(one, machine.cores)),
     configSection(facts.config),
     '</body></html>',
     '',
   ].join('\n')
 }
 
-function scenarioSection({ scenario, systems }: ScenarioRuns): string {
+function scenarioSection({ scenario, systems }: ScenarioRuns, cores: number): string {
   const measured = systems.filter(({ runs }) => runs.length > 0)
   const parts = [
     `<h2>${escaped(scenario.name)}</h2>`,
     `<p class="soft">${escaped(planText(scenario.plan))}</p>`,
-    ...systems.flatMap(verdicts),
+    ...systems.flatMap((system) => verdicts(system, cores)),
     figuresTable(systems),
   ]
   if (measured.length > 0) {
@@ -61,14 +62,14 @@ function scenarioSection({ scenario, systems }: ScenarioRuns): string {
       const charts = courseCharts(last.course).map(svgChart)
       parts.push(`<div class="charts">${charts.join('')}</div>`, '<p class="soft">')
       if (last.course.some(({ second }) => second < 0)) parts.push('Grey: warm-up, not measured. ')
-      parts.push('Latency by the time of arrival, 3 % exact.</p>')
+      parts.push('Latency by the time of arrival, to 3 %.</p>')
     }
     parts.push(threadsTable(last))
   }
   return parts.join('\n')
 }
 
-function verdicts({ system, runs, failures }: SystemRuns): string[] {
+function verdicts({ system, runs, failures }: SystemRuns, cores: number): string[] {
   const line = (kind: string, text: string) =>
     `<p class="verdict ${kind}">${escaped(system)}: ${escaped(text)}</p>`
   const lines = failures.map((failure) => line('bad', `failed: ${failure}`))
@@ -85,10 +86,10 @@ function verdicts({ system, runs, failures }: SystemRuns): string[] {
           `${lost} lost (${announced} announced), ${repeated} repeated, ${unordered} out of order`,
         ),
   )
-  const voids = runs.flatMap(({ voidReason }) => voidReason ?? [])
-  if (voids.length > 0) {
-    lines.push(line('note', `void, ${voids.length} of ${runs.length} runs: ${voids.join('; ')}`))
-  }
+  runs.forEach((run, i) => {
+    const which = runs.length === 1 ? '' : `run ${i + 1}: `
+    for (const text of cautions(run, cores)) lines.push(line('note', `${which}${text}`))
+  })
   return lines
 }
 
@@ -106,28 +107,30 @@ const FIGURE_TITLES: Readonly<Record<MetricName, string>> = {
 
 function figuresTable(systems: readonly SystemRuns[]): string {
   const names = Object.keys(METRICS) as MetricName[]
+  const label = (system: string, runs: readonly LoadResult[], i: number) =>
+    runs.length === 1 ? system : `${system} ${i + 1}${runs[i]?.voidReason ? ' (void)' : ''}`
   const more: readonly (readonly [string, (run: LoadResult) => string])[] = [
-    ['late, p99', ({ lagP99Ms }) => ms(lagP99Ms)],
-    ['by own work', ({ ownLagP99Ms }) => ms(ownLagP99Ms)],
-    ['CPU broker', ({ serverCpu }) => percent(serverCpu)],
+    ['generator late, p99', ({ lagP99Ms }) => ms(lagP99Ms)],
+    ['by its own work', ({ ownLagP99Ms }) => ms(ownLagP99Ms)],
+    ['CPU server', ({ serverCpu }) => percent(serverCpu)],
     ['publishers', ({ publisherCpu }) => percent(publisherCpu)],
     ['subscribers', ({ subscriberCpu }) => percent(subscriberCpu)],
     ['other', ({ otherCpu }) => percent(otherCpu)],
-    ['RSS', ({ rssMb }) => (Number.isNaN(rssMb) ? '-' : `${Math.round(rssMb)} MB`)],
+    ['RSS server', ({ rssMb }) => (Number.isNaN(rssMb) ? '-' : `${Math.round(rssMb)} MB`)],
   ]
-  const head = ['', ...names.map((name) => FIGURE_TITLES[name]), ...more.map(([title]) => title)]
   const rows = systems.flatMap(({ system, runs }) => {
     const figures = (some: readonly LoadResult[]) =>
       names.map((name) => figureText(name, figureOf(name, some)))
-    const single = runs.map((run, i) => [
-      runs.length === 1 ? system : `${system} ${i + 1}${run.voidReason ? ' (void)' : ''}`,
-      ...figures([run]),
-      ...more.map(([, read]) => read(run)),
-    ])
+    const single = runs.map((run, i) => [label(system, runs, i), ...figures([run])])
     if (runs.length < 2) return single
-    return [...single, [`${system}, median`, ...figures(countedRuns(runs)), ...more.map(() => '')]]
+    return [...single, [`${system}, median`, ...figures(countedRuns(runs))]]
   })
-  return `${table(head, rows)}<p class="soft">Late: how far behind its schedule the generator was; it is
+  const uses = systems.flatMap(({ system, runs }) =>
+    runs.map((run, i) => [label(system, runs, i), ...more.map(([, read]) => read(run))]),
+  )
+  const figureTitles = names.map((name) => FIGURE_TITLES[name])
+  const useTitles = more.map(([title]) => title)
+  return `${table(['', ...figureTitles], rows)}${table(['', ...useTitles], uses)}<p class="soft">Late: how far behind its schedule the generator was; it is
 in the latencies, which count from when a message was due. CPU 100 % is one core.</p>`
 }
 

@@ -34,7 +34,7 @@ export function summaryLines(result: LoadResult): string[] {
 
 /** What a reader must know before believing the figures. */
 export function cautions(result: LoadResult, cores: number): string[] {
-  const { voidReason, lagP99Ms, ownLagP99Ms, machineCpu } = result
+  const { voidReason, lagP99Ms, ownLagP99Ms, machineCpu, otherCpu } = result
   const lines: string[] = []
   if (voidReason !== undefined) lines.push(`void: ${voidReason}`)
   else if (lagP99Ms > LAG_WORTH_A_WORD_MS) {
@@ -44,7 +44,10 @@ export function cautions(result: LoadResult, cores: number): string[] {
     )
   }
   if (machineCpu > FULL_MACHINE * cores) {
-    lines.push(`all ${cores} cores were busy: broker and generator waited for each other`)
+    lines.push(
+      `all ${cores} cores were busy, with other work than this ${otherCpu.toFixed(1)} of them: ` +
+        'whoever had something to do waited for a core',
+    )
   }
   return lines
 }

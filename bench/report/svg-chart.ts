@@ -25,24 +25,29 @@ export interface Chart {
   readonly series: readonly Series[]
   /** Part of x that is drawn as not measured. */
   readonly shaded?: readonly [from: number, to: number]
+  /** Over the whole page. */
+  readonly isWide?: true
 }
 
-const WIDTH = 720
-const HEIGHT = 260
-const LEFT = 64
-const RIGHT = 16
+/** About what the page gives a chart, so that its text has the size of the page's. */
+const WIDTH = 500
+const WIDTH_WIDE = 1030
+const HEIGHT = 240
+const LEFT = 68
+const RIGHT = 26
 const TOP = 10
 const BOTTOM = 42
 /** Colours of the page; further series repeat them. */
 const COLOURS = 6
 
-export function svgChart({ title, x, y, series, shaded }: Chart): string {
-  const toX = axisMap(x, LEFT, WIDTH - RIGHT)
+export function svgChart({ title, x, y, series, shaded, isWide }: Chart): string {
+  const width = isWide ? WIDTH_WIDE : WIDTH
+  const toX = axisMap(x, LEFT, width - RIGHT)
   const toY = axisMap(y, HEIGHT - BOTTOM, TOP)
   const grid = [
     ...y.ticks.map(([at, text]) => {
       const top = toY(at)
-      return `<line class="grid" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${top}" y2="${top}"/><text class="tick" x="${LEFT - 8}" y="${top + 4}" text-anchor="end">${escaped(text)}</text>`
+      return `<line class="grid" x1="${LEFT}" x2="${width - RIGHT}" y1="${top}" y2="${top}"/><text class="tick" x="${LEFT - 8}" y="${top + 4}" text-anchor="end">${escaped(text)}</text>`
     }),
     ...x.ticks.map(([at, text]) => {
       const left = toX(at)
@@ -67,11 +72,11 @@ export function svgChart({ title, x, y, series, shaded }: Chart): string {
   return [
     `<figure><figcaption>${escaped(title)}</figcaption>`,
     legend(series),
-    `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escaped(title)}">`,
+    `<svg viewBox="0 0 ${width} ${HEIGHT}" role="img" aria-label="${escaped(title)}">`,
     shade,
     ...grid,
     ...lines,
-    `<text class="axis" x="${(LEFT + WIDTH - RIGHT) / 2}" y="${HEIGHT - 6}" text-anchor="middle">${escaped(x.label)}</text>`,
+    `<text class="axis" x="${(LEFT + width - RIGHT) / 2}" y="${HEIGHT - 6}" text-anchor="middle">${escaped(x.label)}</text>`,
     `<text class="axis" x="14" y="${middle}" text-anchor="middle" transform="rotate(-90 14 ${middle})">${escaped(y.label)}</text>`,
     '</svg></figure>',
   ].join('\n')
@@ -84,9 +89,17 @@ export function linearAxis(label: string, [min, max]: readonly [number, number],
   const ticks: [number, string][] = []
   const digits = Math.max(0, -Math.floor(Math.log10(step)))
   for (let i = Math.floor(min / step); ticks.length === 0 || (i - 1) * step < min + span; i++) {
-    ticks.push([i * step, (i * step).toLocaleString('en', { maximumFractionDigits: digits })])
+    ticks.push([i * step, tickText(i * step, digits)])
   }
   return { label, ticks }
+}
+
+function tickText(value: number, digits: number): string {
+  const isLarge = Math.abs(value) >= 10_000
+  return value.toLocaleString('en', {
+    maximumFractionDigits: isLarge ? 2 : digits,
+    ...(isLarge ? { notation: 'compact' } : {}),
+  })
 }
 
 export function escaped(text: string): string {
