@@ -9,6 +9,7 @@
  */
 import { startBroker } from './broker-process.js'
 import { runLoad } from './load/coordinator.js'
+import { ProgressLine } from './report/progress-line.js'
 import { ONE_TO_ONE } from './scenarios/scenario.js'
 
 const SAMPLE_INTERVAL_MS = 30_000
@@ -30,6 +31,7 @@ interface Point {
 export async function measureSteady(minutes: number): Promise<number> {
   const server = await startBroker({})
   const points: Point[] = []
+  const progress = new ProgressLine(process.stderr, 'steady  ', minutes * 60)
   try {
     const result = await runLoad({
       server,
@@ -38,15 +40,18 @@ export async function measureSteady(minutes: number): Promise<number> {
       subscriberProcesses: 1,
       warmUpMs: 1000,
       measuredMs: minutes * 60_000,
+      onSecond: progress.update,
       sample: {
         intervalMs: SAMPLE_INTERVAL_MS,
         take({ rssMb }) {
           const point = { minutes: ((points.length + 1) * SAMPLE_INTERVAL_MS) / 60_000, rssMb }
           points.push(point)
+          progress.end()
           console.log(`${point.minutes.toFixed(1).padStart(6)} min  ${rssMb.toFixed(1)} MB`)
         },
       },
     })
+    progress.end()
     const { latency, lost, repeated, outOfOrder } = result
     const settled = points.filter((point) => point.minutes > minutes * SETTLING_SHARE)
     console.log(`rss ${result.rssMb.toFixed(1)} MB, peak ${result.rssPeakMb.toFixed(1)} MB`)

@@ -113,7 +113,12 @@ describe('topics', () => {
       lagging: 2,
       gateway: { gaps: 0 },
       workers: [{ messagesStored: 3 }],
+      process: { version: 'of the test' },
     })
+    const { body: short } = door.ask('GET', '/stats?topics=none')
+    expect(short).not.toHaveProperty('topics')
+    expect(short).toMatchObject({ subscribers: 2, workers: [{ messagesStored: 3 }] })
+    expect(door.ask('GET', '/stats?topics=some').status).toBe(400)
   })
 })
 
