@@ -12,6 +12,8 @@ import type { ResultsFile, ScenarioRuns, SystemRuns } from './results-file.js'
 import { cautions } from './summary.js'
 import { escaped, svgChart } from './svg-chart.js'
 
+type Config = Readonly<Record<string, string>>
+
 export function htmlReport(file: ResultsFile): string {
   const { machine } = file
   const brokers = file.results.flatMap(({ systems }) => systems.flatMap(({ runs }) => runs))
@@ -33,19 +35,24 @@ export function htmlReport(file: ResultsFile): string {
       ['commit', machine.commit],
       ['measured', `${file.seconds} s a run`],
     ]),
-    ...file.results.map((one) => scenarioSection(one, machine.cores)),
+    ...file.results.map((one) => scenarioSection(one, machine.cores, facts.config)),
     configSection(facts.config),
     '</body></html>',
     '',
   ].join('\n')
 }
 
-function scenarioSection({ scenario, systems }: ScenarioRuns, cores: number): string {
+function scenarioSection(
+  { scenario, systems }: ScenarioRuns,
+  cores: number,
+  base: Config | undefined,
+): string {
   const measured = systems.filter(({ runs }) => runs.length > 0)
   const parts = [
     `<h2>${escaped(scenario.name)}</h2>`,
     `<p class="soft">${escaped(planText(scenario.plan))}</p>`,
     ...systems.flatMap((system) => verdicts(system, cores)),
+    configDifference(systems, base),
     figuresTable(systems),
   ]
   if (measured.length > 0) {
@@ -71,8 +78,8 @@ function scenarioSection({ scenario, systems }: ScenarioRuns, cores: number): st
 
 function verdicts({ system, runs, failures }: SystemRuns, cores: number): string[] {
   const line = (kind: string, text: string) =>
-    `<p class="verdict ${kind}">${escaped(system)}: ${escaped(text)}</p>`
-  const lines = failures.map((failure) => line('bad', `failed: ${failure}`))
+    `<p class="${kind}">${escaped(system)}: ${escaped(text)}</p>`
+  const lines = failures.map((failure) => line('verdict bad', `failed: ${failure}`))
   if (runs.length === 0) return lines
   const total = (read: (run: LoadResult) => number) => runs.reduce((sum, run) => sum + read(run), 0)
   const [lost, announced] = [total((run) => run.lost), total((run) => run.announced)]
@@ -80,9 +87,9 @@ function verdicts({ system, runs, failures }: SystemRuns, cores: number): string
   const isWhole = lost + repeated + unordered === 0
   lines.push(
     isWhole
-      ? line('good', 'every message came once and in order')
+      ? line('verdict good', 'every message came once and in order')
       : line(
-          'bad',
+          'verdict bad',
           `${lost} lost (${announced} announced), ${repeated} repeated, ${unordered} out of order`,
         ),
   )
@@ -150,7 +157,17 @@ function threadsTable({ threads }: LoadResult): string {
 delay is that of the worst second. Threads of the broker are measured with THREAD_TIMINGS only.</p>`
 }
 
-function configSection(config: Readonly<Record<string, string>> | undefined): string {
+/** What this scenario's broker was told otherwise than the one whose configuration is shown. */
+function configDifference(systems: readonly SystemRuns[], base: Config = {}): string {
+  const runs = systems.flatMap((system) => system.runs)
+  const config = runs.find(({ server }) => server.config !== undefined)?.server.config ?? {}
+  const different = Object.entries(config).filter(([name, value]) => base[name] !== value)
+  if (different.length === 0) return ''
+  const texts = different.map(([name, value]) => `${name}=${value}`)
+  return `<p class="soft">broker with <code>${escaped(texts.join(' '))}</code></p>`
+}
+
+function configSection(config: Config | undefined): string {
   if (config === undefined) return ''
   const items = Object.entries(config).map(
     ([name, value]) =>

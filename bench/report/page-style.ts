@@ -16,7 +16,7 @@ h1 { font-size: 1.6rem; margin: 0 0 .2rem } h2 { font-size: 1.2rem; margin: 2.5r
   padding-top: 1rem; border-top: 1px solid var(--rule) } h3 { font-size: 1rem; margin: 1.5rem 0 .4rem }
 p { margin: .3rem 0 } .soft { color: var(--soft) }
 .verdict { font-weight: 600 } .good { color: var(--good) } .bad { color: var(--bad) }
-.note { color: var(--note) }
+.note { color: var(--note); font-size: .9rem }
 .scroll { overflow-x: auto }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .4rem 0 }
 th, td { padding: .25rem .8rem .25rem 0; text-align: right; white-space: nowrap;
