@@ -13,7 +13,7 @@ const FULL_MACHINE = 0.95
 export function summaryLines(result: LoadResult): string[] {
   const { latency, deliveredPerSecond, lost, announced, repeated, outOfOrder } = result
   const { p50, p90, p95, p99, p999, max } = latency
-  const ms = (value: number) => value.toFixed(2)
+  const ms = (value: number) => (Number.isNaN(value) ? '-' : value.toFixed(2))
   const server = [
     `CPU ${percent(result.serverCpu)}`,
     Number.isNaN(result.rssMb) ? '' : `RSS ${Math.round(result.rssMb)} MB`,
