@@ -8,6 +8,7 @@
 import { startBroker } from './broker-process.js'
 import { startControl } from './controls/control-process.js'
 import { type Latency, type LoadResult, runLoad } from './load/coordinator.js'
+import type { CoursePoint } from './load/course.js'
 import type { Scenario } from './scenarios/scenario.js'
 import type { Server } from './server-process.js'
 
@@ -22,6 +23,7 @@ export interface CompareOptions {
   readonly runs: number
   readonly systems: readonly SystemName[]
   progress(line: string): void
+  onSecond?(point: CoursePoint): void
 }
 
 export interface SystemResult {
@@ -32,7 +34,8 @@ export interface SystemResult {
 }
 
 /** The report's columns. Losses are sums, not medians: none may hide between two good runs. */
-export interface Median extends Omit<LoadResult, 'voidReason' | 'latencies'> {
+export interface Median
+  extends Omit<LoadResult, 'voidReason' | 'latencies' | 'server' | 'threads' | 'course'> {
   readonly voidRuns: number
 }
 
@@ -49,7 +52,7 @@ export async function compareSystems(
     for (const { system, runs, failures } of results) {
       const label = `${scenario.name} ${system} ${run}/${options.runs}`
       try {
-        const result = await runOnce(scenario, system, options.seconds)
+        const result = await runOnce(scenario, system, options)
         runs.push(result)
         options.progress(`${label}: ${summary(result)}`)
       } catch (error) {
@@ -64,7 +67,7 @@ export async function compareSystems(
 async function runOnce(
   scenario: Scenario,
   system: SystemName,
-  seconds: number,
+  { seconds, onSecond }: CompareOptions,
 ): Promise<LoadResult> {
   const server = await startSystem(system, scenario)
   let result: LoadResult
@@ -76,6 +79,7 @@ async function runOnce(
       subscriberProcesses: scenario.subscriberProcesses ?? 1,
       warmUpMs: WARM_UP_MS,
       measuredMs: seconds * 1e3,
+      ...(onSecond && { onSecond }),
     })
   } catch (error) {
     throw await explained(error, server)
@@ -127,6 +131,7 @@ function medianOf(runs: readonly LoadResult[]): Median {
     received: of((result) => result.received),
     latency: {
       p50: latency('p50'),
+      p90: latency('p90'),
       p95: latency('p95'),
       p99: latency('p99'),
       p999: latency('p999'),
@@ -138,10 +143,13 @@ function medianOf(runs: readonly LoadResult[]): Median {
     outOfOrder: total((result) => result.outOfOrder),
     heldBack: total((result) => result.heldBack),
     lagP99Ms: of((result) => result.lagP99Ms),
+    ownLagP99Ms: of((result) => result.ownLagP99Ms),
     serverCpu: of((result) => result.serverCpu),
     publisherCpu: of((result) => result.publisherCpu),
     subscriberCpu: of((result) => result.subscriberCpu),
     otherCpu: of((result) => result.otherCpu),
+    machineCpu: of((result) => result.machineCpu),
+    generatorPriority: of((result) => result.generatorPriority),
     rssMb: of((result) => result.rssMb),
     rssPeakMb: of((result) => result.rssPeakMb),
     voidRuns: runs.length - valid.length,

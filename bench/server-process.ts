@@ -17,6 +17,8 @@ export interface Server {
   readonly pid: number
   readonly host: string
   readonly port: number
+  /** Where it tells its version, configuration and threads, if it is a broker of ours. */
+  readonly statsUrl?: string
   /** Settles when the process ends, with the reason; never rejects. */
   readonly ended: Promise<string>
   stop(): Promise<void>

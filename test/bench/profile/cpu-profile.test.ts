@@ -1,5 +1,5 @@
 /**
- * recorded.cpuprofile: 40 ms in src/shard, 30 ms asleep, 10 ms in a package, sampled each ms by
+ * recorded-profile.json: 40 ms in src/shard, 30 ms asleep, 10 ms in a package, sampled each ms by
  * node:inspector, paths shortened.
  */
 import { readFileSync } from 'node:fs'
@@ -8,7 +8,7 @@ import { parseCpuProfile, selfTimes } from '../../../bench/profile/cpu-profile.j
 import { stageOf, stageTimes } from '../../../bench/profile/stages.js'
 
 const recorded = parseCpuProfile(
-  readFileSync(new URL('./recorded.cpuprofile', import.meta.url), 'utf8'),
+  readFileSync(new URL('./recorded-profile.json', import.meta.url), 'utf8'),
 )
 
 test('selfTimes() divides all of the recorded time among functions', () => {

@@ -1,27 +1,16 @@
 import { expect, test } from 'vitest'
 import { QUANTITIES, type Quantities, type QuantityName } from '../../../bench/soak/quantities.js'
 import { judge, type Outcome, reportText } from '../../../bench/soak/verdict.js'
+import { resultOf } from '../results.js'
 
-const LOAD = {
+const LOAD = resultOf([1, 2, 3], {
   deliveredPerSecond: 10_000,
   published: 600_000,
   expected: 600_000,
   received: 600_000,
-  latency: { p50: 1, p95: 2, p99: 3, p999: 4, max: 5 },
-  lost: 0,
-  announced: 0,
-  repeated: 0,
-  outOfOrder: 0,
-  heldBack: 0,
-  lagP99Ms: 0,
-  serverCpu: 0.4,
-  publisherCpu: 0.1,
-  subscriberCpu: 0.1,
-  otherCpu: 0,
   rssMb: 150,
   rssPeakMb: 160,
-  latencies: '',
-} as const
+})
 const CHURN = {
   connections: 1200,
   destroyed: 600,
