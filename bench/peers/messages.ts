@@ -51,7 +51,7 @@ export interface Published {
   readonly cpuShare: number
   /** Open loop: how late the schedule woke up, p99; 0 in a closed loop. */
   readonly lagP99Ms: number
-  /** Open loop: given up because more than BACKLOG_MAX messages of a publisher were under way. */
+  /** Open loop: given up because a subscriber was too far behind. */
   readonly isOverrun: boolean
 }
 

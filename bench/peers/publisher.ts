@@ -24,8 +24,10 @@ import {
 /** As fast as possible: messages between two turns of the event loop. */
 const BURST = 512
 const GRAIN_MS = 1
-/** Open loop: a publisher this far ahead of its slowest subscriber gives up. */
-const BACKLOG_MAX = 131_072
+/** Open loop: a publisher gives up when its slowest subscriber is this far behind … */
+const BACKLOG_MS_MAX = 1000
+/** … but not below so many messages: a hiccup at a low rate. */
+const BACKLOG_MIN = 2000
 /** After the run, for what the library did not take when it was due. */
 const OVERTIME_MS = 1000
 
@@ -96,6 +98,7 @@ async function bySchedule(message: Run, ratePerSecond: number): Promise<Outcome>
   const lengthMs = untilMs - startMs
   const intervalMs = (1000 * publishers.length) / ratePerSecond
   const lag = new LatencyRecorder()
+  const backlogMax = Math.max(BACKLOG_MIN, BACKLOG_MS_MAX / intervalMs)
   let isOverrun = false
   for (let isOver = false; !isOver && !isOverrun; ) {
     const nowSinceStartMs = nowMs() - startMs
@@ -109,7 +112,7 @@ async function bySchedule(message: Run, ratePerSecond: number): Promise<Outcome>
         if (!wasWaiting) lag.record(nowSinceStartMs - due)
       }
       if (dueMs() < lengthMs) isOver = false
-      if (publisher.sent - (delivered[index] ?? 0) > BACKLOG_MAX) isOverrun = true
+      if (publisher.sent - (delivered[index] ?? 0) > backlogMax) isOverrun = true
     }
     if (nowSinceStartMs > lengthMs + OVERTIME_MS) isOverrun = true
     await new Promise((resolve) => setTimeout(resolve, GRAIN_MS))

@@ -5,6 +5,7 @@
 import type { Target } from '../../load/plan.js'
 import { importPeer } from '../folder.js'
 import type { Link, OnPayload } from '../link.js'
+import { MQTT_PASSWORD, MQTT_USER } from '../mqtt-password.js'
 
 const QOS_0 = { qos: 0 }
 
@@ -35,6 +36,8 @@ async function openUrl(url: string): Promise<Link> {
     protocolVersion: 4, // Shorter packets than those of 5, and Mosquitto's usual one.
     reconnectPeriod: 0,
     keepalive: 0,
+    username: MQTT_USER,
+    password: MQTT_PASSWORD,
     wsOptions: { perMessageDeflate: false },
   })
   let isClosed = false
