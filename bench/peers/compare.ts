@@ -148,7 +148,10 @@ export function verdict(result: RunResult, ratePerSecond: number): Verdict {
   if (isOverrun) problems.push('fell behind')
   if (deliveredPerSecond < ratePerSecond * ON_TIME_SHARE) problems.push('too few in time')
   if (p99 >= HELD_P99_MS) problems.push('too late')
-  return { holds: problems.length === 0, note: [`p99 ${p99.toFixed(1)} ms`, ...problems].join(', ') }
+  return {
+    holds: problems.length === 0,
+    note: [`p99 ${p99.toFixed(1)} ms`, ...problems].join(', '),
+  }
 }
 
 function summary({ rate, result, probes, failure }: Outcome): string {

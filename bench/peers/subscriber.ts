@@ -33,7 +33,7 @@ interface Subscriber {
 
 const cpu = new CpuMeter()
 let shape: Shape = { publishers: 0, subscribers: 0, topics: 1, payloadBytes: 0 }
-let subscribers: Subscriber[] = []
+const subscribers: Subscriber[] = []
 let latencies = new LatencyRecorder()
 let current: Run | undefined
 let runNumber = -1

@@ -83,7 +83,7 @@ export const SYSTEMS: readonly System[] = [
     configuration: 'core NATS, no echo, `max_pending` 256 MiB',
     command: NATS_COMMAND,
     debianPackage: 'nats-server',
-    packages: [],
+    packages: ['@nats-io/transport-node'],
     start: startNats,
   },
   {
@@ -93,7 +93,7 @@ export const SYSTEMS: readonly System[] = [
     configuration: 'the same; no TLS, no compression',
     command: NATS_COMMAND,
     debianPackage: 'nats-server',
-    packages: ['ws', 'bufferutil'],
+    packages: ['@nats-io/transport-node', 'ws', 'bufferutil'],
     start: startNatsWebSocket,
   },
   {
@@ -103,7 +103,7 @@ export const SYSTEMS: readonly System[] = [
     configuration: 'no persistence, no output buffer limit for pub/sub',
     command: REDIS_COMMAND,
     debianPackage: 'redis-server',
-    packages: ['redis'],
+    packages: ['ioredis'],
     start: startRedis,
   },
   {
@@ -141,7 +141,8 @@ export const SYSTEMS: readonly System[] = [
 /** Why a system cannot be run here; undefined when it can. */
 export function missing({ command, debianPackage, packages }: System): string | undefined {
   const parts = packages.filter((name) => installedVersion(name) === undefined)
-  if (command !== undefined && findCommand(command) === undefined) parts.push(debianPackage ?? command)
+  if (command !== undefined && findCommand(command) === undefined)
+    parts.push(debianPackage ?? command)
   return parts.length === 0 ? undefined : `not installed: ${parts.join(', ')}`
 }
 
@@ -155,7 +156,10 @@ export function versions({ debianPackage, packages }: System): string {
 function debianVersion(name: string): string {
   try {
     const args = ['-W', '-f', '${Version}', name]
-    return execFileSync('dpkg-query', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
+    return execFileSync('dpkg-query', args, {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
   } catch {
     return '(not of Debian)'
   }

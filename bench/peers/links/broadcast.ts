@@ -39,7 +39,10 @@ export async function open({ host, port }: Target): Promise<Link> {
   const heads = new Map<string, Buffer>()
   const headOf = (topic: string) => {
     let head = heads.get(topic)
-    if (!head) heads.set(topic, (head = frameHead(PUBLISH, topic)))
+    if (!head) {
+      head = frameHead(PUBLISH, topic)
+      heads.set(topic, head)
+    }
     return head
   }
   return {

@@ -3,17 +3,35 @@
  * JetStream; as the library advises for speed: no echo, no flush per message, callbacks.
  * Runs on: the end processes. Owns: one connection.
  */
-import { connect, type NatsConnection, wsconnect } from '@nats-io/transport-node'
 import type { Target } from '../../load/plan.js'
 import { importPeer } from '../folder.js'
 import type { Link } from '../link.js'
 
-/** What of the package is used here. */
+/** What of the packages is used here. */
+interface NatsModule {
+  connect(options: object): Promise<NatsConnection>
+  wsconnect(options: object): Promise<NatsConnection>
+}
+
+interface NatsConnection {
+  publish(subject: string, payload: Uint8Array): void
+  subscribe(
+    subject: string,
+    options: {
+      callback(error: Error | null, message: { readonly data: Uint8Array }): void
+    },
+  ): void
+  flush(): Promise<void>
+  closed(): Promise<unknown>
+  close(): Promise<void>
+}
+
 interface WsModule {
   readonly default: new (url: string, options: object) => object
 }
 
 export async function open({ host, port }: Target): Promise<Link> {
+  const { connect } = await importPeer<NatsModule>('@nats-io/transport-node')
   return linkOf(await connect({ servers: `${host}:${port}`, noEcho: true, reconnect: false }))
 }
 
@@ -27,6 +45,7 @@ export async function openWebSocket({ host, port }: Target): Promise<Link> {
       }
     },
   })
+  const { wsconnect } = await importPeer<NatsModule>('@nats-io/transport-node')
   const servers = `ws://${host}:${port}`
   return linkOf(await wsconnect({ servers, noEcho: true, reconnect: false }))
 }
