@@ -7,9 +7,9 @@
  * So what else the machine does falls on all alike. Each scenario has fresh client processes; the
  * search keeps its own from probe to probe.
  */
-import { findHighestRate, type Probe, type Verdict } from '../search.js'
+import { findHighestRate, HELD_P99_MS, type Probe, type Verdict } from '../search.js'
 import type { Server } from '../server-process.js'
-import { HELD_P99_MS, type PeerScenario } from './scenarios.js'
+import type { PeerScenario } from './scenarios.js'
 import { openSession, type RunResult } from './session.js'
 import { missing, type System, versions } from './systems.js'
 
@@ -19,6 +19,7 @@ const PROBE_MS = 1000
 const PROBES_MAX = 7
 const PRECISION = 1.15
 const START_RATE = 50_000
+const RATE_MIN = 1000
 /** All publishers' timers together cannot do more, and nobody has come near. */
 const RATE_MAX = 2_000_000
 /** A rate is held when at least this share of the deliveries comes in the measured time. */
@@ -119,9 +120,11 @@ async function runScenario(
     }
     const limits = {
       start: START_RATE,
+      min: RATE_MIN,
       max: RATE_MAX,
       precision: PRECISION,
       probesMax: PROBES_MAX,
+      tries: 1, // There are several runs.
     }
     return await findHighestRate(limits, async (ratePerSecond) =>
       verdict(

@@ -21,6 +21,7 @@
  * 250,000 deliveries/s.
  */
 import type { Load } from '../load/plan.js'
+import { HELD_P99_MS } from '../search.js'
 import type { Shape } from './messages.js'
 
 export interface PeerScenario {
@@ -35,9 +36,6 @@ const PAYLOAD_BYTES = 128
 const ONE = { publishers: 1, subscribers: 1, topics: 1, payloadBytes: PAYLOAD_BYTES }
 const MEDIUM = { publishers: 20, subscribers: 50, topics: 10, payloadBytes: PAYLOAD_BYTES }
 const TEN = { publishers: 10, subscribers: 10, topics: 10, payloadBytes: PAYLOAD_BYTES }
-
-/** What a rate must do to be held; also of `npm run bench -- highest-rate`. */
-export const HELD_P99_MS = 5
 
 export const PEER_SCENARIOS = [
   {

@@ -155,7 +155,7 @@ export function versions({ debianPackage, packages }: System): string {
 
 function debianVersion(name: string): string {
   try {
-    const args = ['-W', '-f', '${Version}', name]
+    const args = ['-W', '-f', `\${Version}`, name]
     return execFileSync('dpkg-query', args, {
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'ignore'],
