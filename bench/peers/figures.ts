@@ -29,7 +29,7 @@ export interface Figure {
   readonly leftOut?: string
 }
 
-export function figureOf(comparison: Comparison, scenario: string): Figure | undefined {
+function figureOf(comparison: Comparison, scenario: string): Figure | undefined {
   const outcomes = comparison.outcomes[scenario] ?? []
   if (outcomes.length === 0 && comparison.leftOut === undefined) return undefined
   const results = outcomes.flatMap(({ result }) => result ?? [])
@@ -72,7 +72,7 @@ export function latencyRatio(figures: readonly Figure[], { p99 }: Figure): numbe
 }
 
 /** NaN for no values. */
-export function median(values: readonly number[]): number {
+function median(values: readonly number[]): number {
   const sorted = values.filter((value) => !Number.isNaN(value)).sort((a, b) => a - b)
   const middle = sorted.length / 2
   const upper = sorted[Math.floor(middle)] ?? Number.NaN
