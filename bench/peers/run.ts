@@ -2,10 +2,12 @@
  * The command `npm run bench:peers`: ringcast beside other systems, through each one's Node client.
  * Runs on: the benchmark's main process. Owns: the command line and the exit code.
  */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { parseArgs } from 'node:util'
 import { circumstances, circumstancesLine } from '../report.js'
 import { comparePeers } from './compare.js'
+import { pictureIn, withTables } from './document.js'
 import { installPeers } from './install.js'
 import { plot } from './plot.js'
 import { markdown, type PeerReport } from './report.js'
@@ -22,6 +24,7 @@ const USAGE = `npm run bench:peers -- [options]
   --json FILE       write everything measured to FILE
   --plot FILE       write the picture (SVG) to FILE
   --markdown FILE   write the tables to FILE as well
+  --into FILE       put tables, and the picture of --plot, between the markers of a document
   --from FILE       measure nothing: tables and picture of a JSON file of before
   --list            name systems and scenarios`
 
@@ -43,7 +46,15 @@ async function main(): Promise<number> {
     writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`)
   }
   if (values.markdown !== undefined) writeFileSync(values.markdown, `${tables}\n`)
-  if (values.plot !== undefined) writeFileSync(values.plot, plot(report))
+  if (values.plot !== undefined) {
+    mkdirSync(dirname(values.plot), { recursive: true })
+    writeFileSync(values.plot, plot(report))
+  }
+  if (values.into !== undefined) {
+    const picture = values.plot === undefined ? [] : [pictureIn(values.into, values.plot)]
+    const parts = [...picture, tables].join('\n\n')
+    writeFileSync(values.into, withTables(readFileSync(values.into, 'utf8'), parts))
+  }
   const outcomes = report.comparisons.flatMap((one) => Object.values(one.outcomes).flat())
   return outcomes.some(({ failure }) => failure !== undefined) ? 1 : 0
 }
@@ -110,6 +121,7 @@ function parseCommandLine() {
         plot: { type: 'string' },
         markdown: { type: 'string' },
         from: { type: 'string' },
+        into: { type: 'string' },
         list: { type: 'boolean', default: false },
       },
     }).values

@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { type Comparison, type Outcome, verdict } from '../../../bench/peers/compare.js'
+import { pictureIn, withTables } from '../../../bench/peers/document.js'
 import { figuresOf, latencyRatio, rateRatio } from '../../../bench/peers/figures.js'
 import { plot } from '../../../bench/peers/plot.js'
 import { markdown, type PeerReport } from '../../../bench/peers/report.js'
@@ -111,4 +113,19 @@ test.each([
   ['was too late', { latency: { p50: 1, p99: 5, p999: 6, max: 7 } }, false],
 ] as const)('verdict() of a rate that %s', (_, changes, holds) => {
   expect(verdict({ ...RESULT, ...changes }, 1000).holds).toBe(holds)
+})
+
+test('PERFORMANCE.md has a place for the tables, and only that is replaced', () => {
+  const before = readFileSync(new URL('../../../PERFORMANCE.md', import.meta.url), 'utf8')
+  const after = withTables(before, 'the tables')
+  expect(withTables(after, 'others')).not.toContain('the tables')
+  const outside = (text: string) => text.split(/<!-- PEERS: \w+\..*-->/).filter((_, i) => i !== 1)
+  expect(outside(after)).toEqual(outside(before))
+  expect(() => withTables('no markers', 'the tables')).toThrow('PEERS: begin')
+})
+
+test('pictureIn() leads from the document to the picture', () => {
+  expect(pictureIn('a/PERFORMANCE.md', 'a/docs/plots/peers.svg')).toContain(
+    '(docs/plots/peers.svg)',
+  )
 })
