@@ -15,9 +15,9 @@ import { missing, type System, versions } from './systems.js'
 
 const WARM_UP_MS = 700
 const PROBE_WARM_UP_MS = 200
-const PROBE_MS = 1000
-const PROBES_MAX = 7
-const PRECISION = 1.15
+const PROBE_MS = 800
+const PROBES_MAX = 6
+const PRECISION = 1.2
 const START_RATE = 50_000
 const RATE_MIN = 1000
 /** All publishers' timers together cannot do more, and nobody has come near. */
