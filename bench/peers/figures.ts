@@ -25,6 +25,8 @@ export interface Figure {
   readonly otherCpu: number
   readonly lost: number
   readonly overruns: number
+  /** Runs that failed, lost or repeated something, or were given up. */
+  readonly faulty: number
   readonly failures: readonly string[]
   readonly leftOut?: string
 }
@@ -50,6 +52,7 @@ function figureOf(comparison: Comparison, scenario: string): Figure | undefined 
     otherCpu: of(({ otherCpu }) => otherCpu),
     lost: results.reduce((sum, { lost }) => sum + lost, 0),
     overruns: results.filter(({ isOverrun }) => isOverrun).length,
+    faulty: outcomes.filter(isFaulty).length,
     failures: outcomes.flatMap(({ failure }) => failure ?? []),
     ...(comparison.leftOut === undefined ? {} : { leftOut: comparison.leftOut }),
   }
@@ -78,6 +81,11 @@ function median(values: readonly number[]): number {
   const upper = sorted[Math.floor(middle)] ?? Number.NaN
   const lower = sorted[Math.ceil(middle) - 1] ?? Number.NaN
   return (lower + upper) / 2
+}
+
+function isFaulty({ result, failure }: Outcome): boolean {
+  if (failure !== undefined) return true
+  return result !== undefined && (result.isOverrun || result.lost + result.repeated > 0)
 }
 
 function countedRate({ rate, result, failure }: Outcome): number {

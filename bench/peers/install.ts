@@ -3,7 +3,8 @@
  * Runs on: the benchmark's main process. Owns: bench/peers/node_modules.
  *
  * The npm packages are those of bench/peers/package-lock.json, exactly, and none of their install
- * scripts is run. Debian's packages need root; who is not gets the command to run.
+ * scripts is run. Debian's packages need root; who is not gets the command to run. Debian may start what
+ * it installs as services; the comparison uses none of them and starts its own, on free ports.
  */
 import { spawnSync } from 'node:child_process'
 import { PEERS_FOLDER } from './folder.js'

@@ -9,7 +9,7 @@ import type { PeerScenario } from './scenarios.js'
 
 const WIDTH = 860
 const LABEL_WIDTH = 220
-const VALUE_WIDTH = 150
+const VALUE_WIDTH = 230
 const BAR_HEIGHT = 16
 const ROW_HEIGHT = 22
 const HEAD_HEIGHT = 34
@@ -36,7 +36,8 @@ export function plot({ scenarios, comparisons, machine, runs }: PeerReport): str
     const bars = figuresOf(comparisons, scenario.name).map((figure, _, figures) =>
       barOf(scenario, figures, figure),
     )
-    parts.push(heading(scenario.title, y))
+    const hint = scenario.load.kind === 'open' ? ' (shorter is better)' : ''
+    parts.push(heading(`${scenario.title}${hint}`, y))
     y += HEAD_HEIGHT
     const longest = Math.max(...bars.map(({ value }) => value || 0), 1)
     for (const bar of bars) {
@@ -65,9 +66,10 @@ function barOf({ load }: PeerScenario, figures: readonly Figure[], figure: Figur
   const label = figure.title.replaceAll('`', '')
   if (figure.leftOut !== undefined) return { label, value: 0, text: 'left out', isOurs }
   const shown = isLatency ? `${ms(value)} ms` : whole(value)
-  const isShortOf = figure.overruns > 0 || figure.lost > 0 || figure.failures.length > 0
   const factor = isOurs || Number.isNaN(ratio) ? '' : `  ${times(ratio)}`
-  return { label, value, text: `${shown}${factor}${isShortOf ? '  (did not hold)' : ''}`, isOurs }
+  const { faulty, rates } = figure
+  const short = faulty > 0 ? `  (failed to hold in ${faulty} of ${rates.length})` : ''
+  return { label, value, text: `${shown}${factor}${short}`, isOurs }
 }
 
 function row({ label, value, text: shown, isOurs }: Bar, longest: number, y: number): string {
