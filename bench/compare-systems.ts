@@ -6,17 +6,18 @@
  * both. Reported are medians over the runs that are not void; over all of them if every one is.
  */
 import { startBroker } from './broker-process.js'
+import { startCompanion } from './companions/companion.js'
 import { startControl } from './controls/control-process.js'
 import { type Latency, type LoadResult, runLoad } from './load/coordinator.js'
 import type { CoursePoint } from './load/course.js'
 import type { Scenario } from './scenarios/scenario.js'
 import type { Server } from './server-process.js'
 
+export type SystemName = 'ringcast' | 'uws'
+
 const WARM_UP_MS = 1000
 /** How long a server that broke its connections may take to be gone. */
 const DYING_MS = 500
-
-export type SystemName = 'ringcast' | 'uws'
 
 export interface CompareOptions {
   readonly seconds: number
@@ -31,6 +32,8 @@ export interface SystemResult {
   readonly median: Median
   readonly runs: readonly LoadResult[]
   readonly failures: readonly string[]
+  /** What went on beside the load, in words, a line per run; see bench/companions. */
+  readonly companions: readonly string[]
 }
 
 /** The report's columns. Losses are sums, not medians: none may hide between two good runs. */
@@ -43,16 +46,22 @@ export async function compareSystems(
   scenario: Scenario,
   options: CompareOptions,
 ): Promise<SystemResult[]> {
-  const results = options.systems.map((system) => ({
+  const able = options.systems.filter((system) => scenario.systems?.includes(system) ?? true)
+  const results = able.map((system) => ({
     system,
     runs: [] as LoadResult[],
     failures: [] as string[],
+    companions: [] as string[],
   }))
   for (let run = 1; run <= options.runs; run++) {
-    for (const { system, runs, failures } of results) {
+    for (const { system, runs, failures, companions } of results) {
       const label = `${scenario.name} ${system} ${run}/${options.runs}`
       try {
-        const result = await runOnce(scenario, system, options)
+        const note = (line: string) => {
+          companions.push(line)
+          options.progress(`${label}: ${line}`)
+        }
+        const result = await runOnce(scenario, system, options, note)
         runs.push(result)
         options.progress(`${label}: ${summary(result)}`)
       } catch (error) {
@@ -68,10 +77,12 @@ async function runOnce(
   scenario: Scenario,
   system: SystemName,
   { seconds, onSecond }: CompareOptions,
+  note: (line: string) => void,
 ): Promise<LoadResult> {
   const server = await startSystem(system, scenario)
   let result: LoadResult
   try {
+    const companion = scenario.companion && (await startCompanion(server, scenario))
     result = await runLoad({
       server,
       plan: scenario.plan,
@@ -79,8 +90,12 @@ async function runOnce(
       subscriberProcesses: scenario.subscriberProcesses ?? 1,
       warmUpMs: WARM_UP_MS,
       measuredMs: seconds * 1e3,
-      ...(onSecond && { onSecond }),
-    })
+      onSecond(point) {
+        companion?.begin()
+        onSecond?.(point)
+      },
+    }).finally(() => companion?.loadIsOver())
+    if (companion) note(await companion.facts)
   } catch (error) {
     throw await explained(error, server)
   }

@@ -95,8 +95,9 @@ export function footnotes(
       'busy is in the latencies.',
   ]
   for (const { scenario, systems } of results) {
-    for (const { system, failures, median } of systems) {
+    for (const { system, failures, median, companions } of systems) {
       const label = `${scenario.name} ${system}`
+      for (const companion of companions) lines.push(`${label}: ${companion}`)
       for (const failure of failures) lines.push(`FAILED ${label}: ${failure}`)
       const { lost, announced, heldBack } = median
       if (lost > 0) lines.push(`${label}: ${announced} of the ${lost} lost were announced (GAP)`)

@@ -5,6 +5,7 @@
 import { parseArgs } from 'node:util'
 import { checkLines, isCheck, runCheck } from './checks.js'
 import { compareSystems, type SystemName } from './compare-systems.js'
+import { measureHighestRate } from './highest-rate.js'
 import { measureIdleConnections } from './idle-connections.js'
 import { NOISE_FLOOR } from './noise-floor.js'
 import { compareResults, comparisonText } from './report/compare.js'
@@ -22,14 +23,13 @@ import {
 } from './report.js'
 import { SCENARIOS } from './scenarios/all.js'
 import type { Scenario } from './scenarios/scenario.js'
-import { measureSdk } from './sdk/run.js'
 
 const USAGE = `npm run bench -- [scenario …] [options]          all scenarios if none is named
 npm run bench -- noise-floor              the open-loop schedules against the bare control only
 npm run bench -- compare before.json after.json
 npm run bench -- idle-connections [--connections 10000]
 npm run bench -- soak, burst, degradation, regress, scaling, profile [options]   long checks; --list
-npm run bench -- sdk [--runs N] [--seconds N]     through the SDK, beside NATS
+npm run bench -- highest-rate [--seconds 2]       with p99 under 5 ms; broker and control
 
   --seconds N     measured time of a run (5)
   --runs N        runs per scenario and server, medians are shown (3)
@@ -54,7 +54,7 @@ async function main(): Promise<number> {
   if (values.list) return list()
   const [first] = positionals
   if (first === 'idle-connections') return measureIdleConnections(count('connections'))
-  if (first === 'sdk') return measureSdk(count('runs'), count('seconds'))
+  if (first === 'highest-rate') return measureHighestRate(chosenSystems(), count('seconds'))
   if (first === 'compare') return compare(positionals.slice(1))
   if (first === 'noise-floor') return runScenarios(NOISE_FLOOR, ['uws'])
   return runScenarios(positionals.length === 0 ? SCENARIOS : positionals.map(scenarioNamed))
@@ -116,9 +116,9 @@ function chosenSystems(): SystemName[] {
 function list(): number {
   for (const { name, question } of SCENARIOS) console.log(`${name.padEnd(24)}${question}`)
   console.log(`${'noise-floor'.padEnd(24)}latency of the generator and the machine alone`)
+  console.log(`${'highest-rate'.padEnd(24)}highest rate that keeps p99 under 5 ms`)
   console.log(`${'idle-connections'.padEnd(24)}memory per idle WebSocket connection`)
   for (const line of checkLines()) console.log(line)
-  console.log(`${'sdk'.padEnd(24)}rate through the SDK, beside nats-server and its client`)
   return 0
 }
 
