@@ -13,7 +13,7 @@ import type { PeerScenario } from './scenarios.js'
 import { openSession, type RunResult } from './session.js'
 import { missing, type System, versions } from './systems.js'
 
-const WARM_UP_MS = 700
+const WARM_UP_MS = 500
 const PROBE_WARM_UP_MS = 200
 const PROBE_MS = 800
 const PROBES_MAX = 6

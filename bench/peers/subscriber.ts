@@ -21,7 +21,7 @@ import {
 const PROGRESS_INTERVAL_MS = 2
 /** After the last publish: as long as messages keep arriving, but not for ever. */
 const DRAIN_QUIET_MS = 1500
-const DRAIN_MS_MAX = 8000
+const DRAIN_MS_MAX = 5000
 /** Connections that are opened at a time. */
 const OPENING_MAX = 20
 
