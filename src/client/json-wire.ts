@@ -3,7 +3,7 @@
  * Runs on: Node and browsers. Owns: nothing.
  */
 import { ProtocolError } from './errors.js'
-import type { OutgoingBatch, OutgoingMessage, Wire, WireSink } from './wire.js'
+import type { Headers, OutgoingBatch, Wire, WireSink } from './wire.js'
 
 const decoder = new TextDecoder()
 
@@ -44,7 +44,12 @@ class JsonBatch implements OutgoingBatch {
     return this.#bytes
   }
 
-  add({ encoding, payload, id, headers }: OutgoingMessage): void {
+  add(
+    encoding: number,
+    payload: Uint8Array,
+    id: Uint8Array | undefined,
+    headers: Headers | undefined,
+  ): void {
     if (encoding !== 1) throw new TypeError('a JSON connection takes JSON payloads only')
     const idText = id === undefined ? '' : `"id":"${uuid(id)}",`
     const headersText = headers === undefined ? '' : `,"headers":${JSON.stringify(headers)}`
@@ -71,6 +76,8 @@ class JsonBatch implements OutgoingBatch {
     for (const position of positions) batch.#append(this.#messages[position] as string)
     return batch
   }
+
+  release(): void {}
 }
 
 function uuid(bytes: Uint8Array): string {
@@ -132,7 +139,7 @@ function receive(data: Uint8Array | string, sink: WireSink): void {
 function receiveEvent(event: JsonEvent, pattern: string | undefined, sink: WireSink): void {
   const { message, topic, seq, ts } = event
   const isBytes = message.encoding === 'base64'
-  sink.onMessage({
+  sink.receiverOf(pattern ?? topic)?.onMessage({
     topic,
     pattern,
     seq,

@@ -291,12 +291,13 @@ export class Subscription<Payload = unknown>
   onMessage(raw: RawMessage): void {
     if (this.#isEnded) return
     this.#isSkipping ||= !this.wantsMessages && this.queued >= this.#maxInFlight * 2 + OVERSHOOT
+    const { topic, seq } = raw
     if (this.#isSkipping) {
-      this.#places.skip(raw)
+      this.#places.skip(topic, seq)
       return
     }
-    if (!this.#places.take(raw)) return // Seen before the connection was lost.
-    const message = new Message(raw, this.#places.epochOf(raw.topic), this.#host.codec)
+    if (!this.#places.take(topic, seq)) return // Seen before the connection was lost.
+    const message = new Message(raw, this.#places.epochOf(topic), this.#host.codec)
     this.#host.onConsume(message)
     this.#queue.push(message)
     this.#servePulls()

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import { pack } from 'msgpackr'
 import { expect, test } from 'vitest'
 import type { RawMessage } from '../../src/client/message.js'
@@ -30,12 +31,20 @@ test('Message shows what came, decoded', () => {
   })
 })
 
-test('Message is frozen, and so are its headers', () => {
+test('Message cannot be changed, nor can its headers', () => {
   const message = new Message({ ...RAW, headers: { h: 'v' } }, 'e1')
-  expect(Object.isFrozen(message)).toBe(true)
-  expect(() => Object.assign(message, { seq: 8 })).toThrow(TypeError)
+  for (const name of ['topic', 'pattern', 'seq', 'epoch', 'timeMs', 'payload', 'id', 'headers']) {
+    expect(() => Object.assign(message, { [name]: 8 }), name).toThrow(TypeError)
+  }
   expect(Object.isFrozen(message.headers)).toBe(true)
   expect(new Message({ ...RAW, headers: undefined }, 'e1').headers).toEqual({})
+})
+
+test('Message as JSON, and on the console, says where it stands', () => {
+  const message = new Message({ ...RAW, payload: Uint8Array.of(0x81) }, 'e1')
+  const shown = { topic: 'orders.new', pattern: 'orders.*', seq: 7, epoch: 'e1', timeMs: 1000 }
+  expect(JSON.parse(JSON.stringify(message))).toEqual(shown)
+  expect(inspect(message)).toBe(inspect(shown))
 })
 
 test('Message.payload is decoded when it is first asked for, and once', () => {

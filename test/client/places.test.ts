@@ -1,5 +1,4 @@
 import { expect, test } from 'vitest'
-import type { RawMessage } from '../../src/client/message.js'
 import { Places } from '../../src/client/places.js'
 
 function start(text: string) {
@@ -9,8 +8,7 @@ function start(text: string) {
     onEpoch: (change) => told.push(change),
     onDeleted: (topic) => told.push(`${topic} deleted`),
   })
-  const take = (topic: string, ...seqs: number[]) =>
-    seqs.map((seq) => places.take({ topic, seq } as RawMessage))
+  const take = (topic: string, ...seqs: number[]) => seqs.map((seq) => places.take(topic, seq))
   return { places, told, take }
 }
 
@@ -129,9 +127,9 @@ test('Places.skip() leaves the place where it was; a deleted topic takes what wa
   const { places, take, told } = start('*')
   places.onAck({ cursors: { a: at('e1', 1) } })
   take('a', 1)
-  places.skip({ topic: 'a', seq: 2 } as RawMessage)
-  places.skip({ topic: 'a', seq: 3 } as RawMessage)
-  places.skip({ topic: 'b', seq: 4 } as RawMessage)
+  places.skip('a', 2)
+  places.skip('a', 3)
+  places.skip('b', 4)
   expect(places.resumeOptions()).toMatchObject({ cursors: { a: at('e1', 2) } })
   places.onDeleted('a')
   places.onDeleted('b')
