@@ -12,6 +12,7 @@
  * old end. It starts at DATA_BYTES_MIN and doubles while entries would otherwise be lost too early.
  */
 import assert from 'node:assert'
+import type { SharedViews } from '../ring/layout.js'
 import type { BlockAllocator } from './block-allocator.js'
 import { entryTimeMs } from './entry.js'
 import * as slot from './slot.js'
@@ -35,11 +36,7 @@ export interface Retention {
 }
 
 /** What a log stands on: the shared bytes, and where blocks come from. */
-export interface LogMemory {
-  readonly ints: Int32Array
-  readonly floats: Float64Array
-  readonly bytes: Uint8Array
-  readonly buffer: Buffer
+export interface LogMemory extends SharedViews {
   readonly blocks: BlockAllocator
   /** Free bytes that growth must leave, so that topics yet to come find their first block. */
   growthReserve(): number

@@ -116,7 +116,12 @@ test('msgpack: a batch that is released lends its bytes to the next one', () => 
   const next = wire.newBatch('t', 600)
   next.add(...message('y'))
   expect((next.frame(undefined) as Uint8Array).buffer).toBe(bytes)
-  expect(standard.unpack(next.frame(2) as Uint8Array)).toEqual([1, 2, 't', [[1, Uint8Array.of(0x79)]]])
+  expect(standard.unpack(next.frame(2) as Uint8Array)).toEqual([
+    1,
+    2,
+    't',
+    [[1, Uint8Array.of(0x79)]],
+  ])
   expect(kept.frame(1)).toEqual(new Uint8Array(before))
 })
 
