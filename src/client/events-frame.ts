@@ -1,15 +1,15 @@
 /**
  * The entries of one MessagePack EVENTS frame, found but not decoded.
- * Runs on: Node and browsers. Owns: nothing; entries keep the frame they stand in.
+ * Runs on: Node and browsers. Owns: nothing; a message keeps the frame it stands in.
  *
  *   [seq, ts, encoding, payload, id, headers]      the last two, and more behind them, may be missing
  *
- * A subscriber that looks at the payload only pays for the payload only: an entry is a place in the
- * frame, and what is asked of it is looked up there.
+ * A message is a place in the frame, and what is asked of it is looked up there: who reads the payload
+ * alone pays for the payload alone.
  */
 import { NIL, readArray, readBin, type Span, skipValue } from '../protocol/msgpack.js'
 import { ProtocolError } from './errors.js'
-import type { RawMessage } from './message.js'
+import type { MessageSource } from './message.js'
 
 const UINT32 = 0xce
 const FLOAT64 = 0xcb
@@ -17,31 +17,36 @@ const NO_ID = new Uint8Array(16)
 
 const span: Span = { start: 0, length: 0 }
 
-export class EventsFrame {
-  readonly data: Uint8Array
-  readonly view: DataView
+export class EventsFrame implements MessageSource {
   readonly topic: string
   readonly pattern: string | undefined
-  /** Offset behind the entry that next() found last. */
+  /** Of the entry that next() found: where it stands, and its seq. */
+  at = 0
+  seq = 0
+  /** Offset behind that entry. */
   end: number
+  readonly #data: Uint8Array
+  readonly #view: DataView
 
   /** The first entry stands at `start`. */
   constructor(data: Uint8Array, start: number, topic: string, pattern: string | undefined) {
-    this.data = data
-    this.view = new DataView(data.buffer, data.byteOffset, data.byteLength)
+    this.#data = data
+    this.#view = new DataView(data.buffer, data.byteOffset, data.byteLength)
     this.topic = topic
     this.pattern = pattern
     this.end = start
   }
 
-  /** The next entry. Throws ProtocolError when there is none. */
-  next(): Entry {
-    const { data, view, end: at } = this
+  /** Steps to the next entry and measures it, so that nothing below can fail. Throws ProtocolError. */
+  next(): void {
+    const data = this.#data
+    const view = this.#view
     const { length } = data
-    if (!readArray(data, at, length, span) || span.length < 4) throw notAnEntry()
+    this.at = this.end
+    if (!readArray(data, this.at, length, span) || span.length < 4) throw notAnEntry()
     const elements = span.length
-    const first = span.start
-    const time = first + numberBytes(view, first)
+    const seq = span.start
+    const time = seq + numberBytes(view, seq)
     const encoding = time + numberBytes(view, time)
     if (!readBin(data, encoding + 1, length, span)) throw notAnEntry()
     let next = span.start + span.length
@@ -51,83 +56,62 @@ export class EventsFrame {
       else throw notAnEntry()
     }
     for (let rest = elements - 5; rest > 0; rest--) {
-      if (data[next] === NIL) next++
-      else next = skipValue(data, next, length)
+      next = data[next] === NIL ? next + 1 : skipValue(data, next, length)
       if (next < 0) throw notAnEntry()
     }
+    this.seq = numberAt(view, seq)
     this.end = next
-    return new Entry(this, at, numberAt(view, first))
-  }
-}
-
-/** One message, where it stands. next() has measured it, so that nothing here can fail. */
-class Entry implements RawMessage {
-  readonly #frame: EventsFrame
-  readonly #at: number
-  readonly seq: number
-
-  constructor(frame: EventsFrame, at: number, seq: number) {
-    this.#frame = frame
-    this.#at = at
-    this.seq = seq
   }
 
-  get topic(): string {
-    return this.#frame.topic
+  timeMsAt(at: number): number {
+    return numberAt(this.#view, this.#timeOf(at))
   }
 
-  get pattern(): string | undefined {
-    return this.#frame.pattern
+  encodingAt(at: number): number {
+    return this.#data[this.#encodingOf(at)] as number
   }
 
-  get timeMs(): number {
-    return numberAt(this.#frame.view, this.#timeAt)
+  payloadAt(at: number): Uint8Array {
+    return this.#bin(this.#encodingOf(at) + 1)
   }
 
-  get encoding(): number {
-    return this.#frame.data[this.#encodingAt] as number
+  idAt(at: number): Uint8Array {
+    const id = this.#payloadEnd(at)
+    return this.#elements(at) > 4 && this.#data[id] !== NIL ? this.#bin(id) : NO_ID
   }
 
-  get payload(): Uint8Array {
-    return this.#bin(this.#encodingAt + 1)
+  headersAt(at: number): Uint8Array | undefined {
+    if (this.#elements(at) < 6) return undefined
+    const data = this.#data
+    const start = skipValue(data, this.#payloadEnd(at), data.length)
+    return data[start] === NIL
+      ? undefined
+      : data.subarray(start, skipValue(data, start, data.length))
   }
 
-  get id(): Uint8Array {
-    const at = this.#payloadEnd
-    return this.#elements > 4 && this.#frame.data[at] !== NIL ? this.#bin(at) : NO_ID
-  }
-
-  get headers(): Uint8Array | undefined {
-    if (this.#elements < 6) return undefined
-    const { data } = this.#frame
-    const at = skipValue(data, this.#payloadEnd, data.length)
-    return data[at] === NIL ? undefined : data.subarray(at, skipValue(data, at, data.length))
-  }
-
-  get #elements(): number {
-    readArray(this.#frame.data, this.#at, this.#frame.data.length, span)
+  #elements(at: number): number {
+    readArray(this.#data, at, this.#data.length, span)
     return span.length
   }
 
-  get #timeAt(): number {
-    readArray(this.#frame.data, this.#at, this.#frame.data.length, span)
-    return span.start + numberBytes(this.#frame.view, span.start)
+  #timeOf(at: number): number {
+    readArray(this.#data, at, this.#data.length, span)
+    return span.start + numberBytes(this.#view, span.start)
   }
 
-  get #encodingAt(): number {
-    const at = this.#timeAt
-    return at + numberBytes(this.#frame.view, at)
+  #encodingOf(at: number): number {
+    const time = this.#timeOf(at)
+    return time + numberBytes(this.#view, time)
   }
 
-  get #payloadEnd(): number {
-    readBin(this.#frame.data, this.#encodingAt + 1, this.#frame.data.length, span)
+  #payloadEnd(at: number): number {
+    readBin(this.#data, this.#encodingOf(at) + 1, this.#data.length, span)
     return span.start + span.length
   }
 
   #bin(at: number): Uint8Array {
-    const { data } = this.#frame
-    readBin(data, at, data.length, span)
-    return data.subarray(span.start, span.start + span.length)
+    readBin(this.#data, at, this.#data.length, span)
+    return this.#data.subarray(span.start, span.start + span.length)
   }
 }
 

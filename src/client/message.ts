@@ -9,20 +9,19 @@ import { decodeHeaders, decodePayload, type PayloadCodec } from './codecs.js'
 
 const NO_HEADERS: Readonly<Record<string, string>> = Object.freeze({})
 
-/** Parts of a message as they came over the wire. */
-export interface RawMessage {
+/** A frame with messages in it; `at` is the place of one of them, as the frame counts. */
+export interface MessageSource {
   readonly topic: string
   /** The pattern that matched; undefined for a subscription to the topic itself. */
   readonly pattern: string | undefined
-  readonly seq: number
-  readonly timeMs: number
-  readonly encoding: number
+  timeMsAt(at: number): number
+  encodingAt(at: number): number
   /** Bytes, or for the JSON encoding of the connection the value itself. */
-  readonly payload: Uint8Array | { readonly value: unknown }
+  payloadAt(at: number): Uint8Array | { readonly value: unknown }
   /** 16 bytes, or text. */
-  readonly id: Uint8Array | string
+  idAt(at: number): Uint8Array | string
   /** A MessagePack map, or the map itself. */
-  readonly headers: Uint8Array | Readonly<Record<string, string>> | undefined
+  headersAt(at: number): Uint8Array | Readonly<Record<string, string>> | undefined
 }
 
 /**
@@ -35,31 +34,41 @@ export interface RawMessage {
  * }
  */
 export class Message<Payload = unknown> {
-  readonly #raw: RawMessage
+  readonly #source: MessageSource
+  readonly #at: number
+  readonly #seq: number
   readonly #epoch: string
   readonly #codec: PayloadCodec | undefined
   #payload: { readonly value: unknown } | undefined
 
   /** @internal */
-  constructor(raw: RawMessage, epoch: string, codec?: PayloadCodec) {
-    this.#raw = raw
+  constructor(
+    source: MessageSource,
+    at: number,
+    seq: number,
+    epoch: string,
+    codec: PayloadCodec | undefined,
+  ) {
+    this.#source = source
+    this.#at = at
+    this.#seq = seq
     this.#epoch = epoch
     this.#codec = codec
   }
 
   /** The topic it was published to. */
   get topic(): string {
-    return this.#raw.topic
+    return this.#source.topic
   }
 
   /** The pattern that matched; undefined for a subscription to the topic itself. */
   get pattern(): string | undefined {
-    return this.#raw.pattern
+    return this.#source.pattern
   }
 
   /** Number of the message in its topic: 1, 2, 3 … without holes. */
   get seq(): number {
-    return this.#raw.seq
+    return this.#seq
   }
 
   /** The lifetime of the topic's log in which `seq` counts; with it a later process can resume. */
@@ -69,7 +78,7 @@ export class Message<Payload = unknown> {
 
   /** When the broker stored it, ms since 1970. */
   get timeMs(): number {
-    return this.#raw.timeMs
+    return this.#source.timeMsAt(this.#at)
   }
 
   /**
@@ -78,16 +87,20 @@ export class Message<Payload = unknown> {
    */
   get payload(): Payload {
     if (this.#payload === undefined) {
-      const { encoding, payload } = this.#raw
-      const isBytes = payload instanceof Uint8Array
-      this.#payload = isBytes ? { value: decodePayload(encoding, payload, this.#codec) } : payload
+      const payload = this.#source.payloadAt(this.#at)
+      if (payload instanceof Uint8Array) {
+        const encoding = this.#source.encodingAt(this.#at)
+        this.#payload = { value: decodePayload(encoding, payload, this.#codec) }
+      } else {
+        this.#payload = payload
+      }
     }
     return this.#payload.value as Payload
   }
 
   /** UUID of the message, lower-case. A publish that was sent again has the same one. */
   get id(): string {
-    const { id } = this.#raw
+    const id = this.#source.idAt(this.#at)
     return typeof id === 'string' ? id : uuidText(id)
   }
 
@@ -96,7 +109,7 @@ export class Message<Payload = unknown> {
    * @throws InvalidPayloadError when the bytes are not what they claim to be.
    */
   get headers(): Readonly<Record<string, string>> {
-    const { headers } = this.#raw
+    const headers = this.#source.headersAt(this.#at)
     if (headers === undefined) return NO_HEADERS
     const isBytes = headers instanceof Uint8Array
     return Object.freeze(isBytes ? decodeHeaders(headers) : headers)

@@ -224,8 +224,8 @@ function receiveEvents(data: Uint8Array, at: number, sink: WireSink): number {
   const frame = new EventsFrame(data, span.start, topic, pattern)
   const receiver = sink.receiverOf(pattern ?? topic)
   for (let index = 0; index < count; index++) {
-    const entry = frame.next()
-    receiver?.onMessage(entry)
+    frame.next()
+    receiver?.onMessage(frame, frame.at, frame.seq)
   }
   return frame.end
 }

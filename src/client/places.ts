@@ -70,10 +70,6 @@ export class Places {
     this.#places.set(this.#text, { epoch, nextSeq: fromSeq, skippedTo: 0 })
   }
 
-  epochOf(topic: string): string {
-    return this.#placeOf(topic).epoch ?? ''
-  }
-
   /** The fields of a subscribe that goes on where we are; undefined when we have been nowhere yet. */
   resumeOptions(): Record<string, unknown> | undefined {
     if (!this.#wasOn) return undefined
@@ -130,14 +126,14 @@ export class Places {
     this.#events.onDeleted(topic)
   }
 
-  /** True when the message is new; then it counts as taken. */
-  take(topic: string, seq: number): boolean {
+  /** The epoch of the message when it is new ('' if it is not known); then it counts as taken. */
+  take(topic: string, seq: number): string | undefined {
     const place = this.#placeOf(topic)
     const { nextSeq } = place
-    if (seq < nextSeq) return false
+    if (seq < nextSeq) return undefined
     if (seq > nextSeq && nextSeq > 0) this.#tellGap(topic, nextSeq, seq - 1)
     place.nextSeq = seq + 1
-    return true
+    return place.epoch ?? ''
   }
 
   /** The message is not taken: there is no room. It will be asked for again. */

@@ -100,6 +100,8 @@ export class Publisher {
   /** Refused by a broker that shuts down; for the next one. */
   #postponed: Bundle[] = []
   readonly #waiting: WaitingRoom
+  /** Bytes that may be pending, by what the socket had buffered when it was looked at last. */
+  #roomBytes = 0
   /** Bytes not yet given to the socket, and bytes in flight. */
   #pendingBytes = 0
   #inFlightBytes = 0
@@ -282,7 +284,11 @@ export class Publisher {
 
   /** True while publishNow() would refuse. */
   get #isFull(): boolean {
-    return this.#pendingBytes + this.#outlet.bufferedBytes > this.#options.highWaterMarkBytes
+    // Looked at again only when it matters: since it was, the socket can have taken bytes, and what it
+    // was given since then is counted by #send().
+    if (this.#pendingBytes <= this.#roomBytes) return false
+    this.#roomBytes = this.#options.highWaterMarkBytes - this.#outlet.bufferedBytes
+    return this.#pendingBytes > this.#roomBytes
   }
 
   /** True while publish() need not wait, if nobody else does. */
@@ -408,8 +414,10 @@ export class Publisher {
     const { batch } = bundle
     this.#lastFrameBytes = batch.bytes
     this.#outlet.send(batch.frame(requestId))
+    const { bufferedBytes } = this.#outlet
+    this.#roomBytes = this.#options.highWaterMarkBytes - bufferedBytes
     // Sockets copy what they are given, or have written it by now.
-    if (requestId === undefined && this.#outlet.bufferedBytes === 0) batch.release()
+    if (requestId === undefined && bufferedBytes === 0) batch.release()
   }
 
   #takeInFlight(requestId: number): Bundle | undefined {

@@ -2,7 +2,7 @@
  * What a client says and hears, whatever the encoding of the connection.
  * Runs on: Node and browsers. Owns: nothing; msgpack-wire.ts and json-wire.ts are the two encodings.
  */
-import type { RawMessage } from './message.js'
+import type { MessageSource } from './message.js'
 
 /** Answers and events, in the order they stand in a frame. */
 export interface WireSink {
@@ -16,7 +16,8 @@ export interface WireSink {
 }
 
 export interface MessageReceiver {
-  onMessage(message: RawMessage): void
+  /** One message: its place in the frame, and its seq. */
+  onMessage(source: MessageSource, at: number, seq: number): void
 }
 
 export interface AckResult {

@@ -1,7 +1,7 @@
 import { Packr, pack } from 'msgpackr'
 import { expect, test } from 'vitest'
 import { jsonWire } from '../../src/client/json-wire.js'
-import type { RawMessage } from '../../src/client/message.js'
+import type { MessageSource } from '../../src/client/message.js'
 import { msgpackWire } from '../../src/client/msgpack-wire.js'
 import { ProtocolError } from '../../src/client/ringcast.js'
 import { uuidBytes } from '../../src/client/uuid.js'
@@ -31,9 +31,9 @@ function heard(wire: Wire, data: Uint8Array | string): unknown[] {
   wire.receive(data, {
     onAck: (id, result) => events.push(['ack', id, result]),
     receiverOf: (text) => ({
-      onMessage: (raw) => {
-        expect(text).toBe(raw.pattern ?? raw.topic)
-        events.push(['message', shown(raw)])
+      onMessage: (source, at, seq) => {
+        expect(text).toBe(source.pattern ?? source.topic)
+        events.push(['message', { seq, ...shown(source, at) }])
       },
     }),
     onError: (id, error) => events.push(['error', id, error]),
@@ -43,10 +43,13 @@ function heard(wire: Wire, data: Uint8Array | string): unknown[] {
   return events
 }
 
-function shown(raw: RawMessage): unknown {
-  const { topic, pattern, seq, timeMs, encoding } = raw
-  const [payload, id, headers] = [raw.payload, raw.id, raw.headers].map(asBuffer)
-  return { topic, pattern, seq, timeMs, encoding, payload, id, headers }
+function shown(source: MessageSource, at: number): object {
+  const { topic, pattern } = source
+  const [payload, id, headers] = [source.payloadAt(at), source.idAt(at), source.headersAt(at)].map(
+    asBuffer,
+  )
+  const [timeMs, encoding] = [source.timeMsAt(at), source.encodingAt(at)]
+  return { topic, pattern, timeMs, encoding, payload, id, headers }
 }
 
 function asBuffer(value: unknown): unknown {
