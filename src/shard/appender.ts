@@ -48,10 +48,10 @@ export class Appender {
     start: number,
     end: number,
     count: number,
-    isCheckedJson: boolean,
+    claimsJson: boolean,
     nowMs: number,
   ): number {
-    if (!isCheckedJson && !this.#claimsAreTrue(start, end, count)) return NOT_JSON
+    if (claimsJson && !this.#claimsAreTrue(start, end, count)) return NOT_JSON
     const { log } = topic
     const reserved = Appender.bytesFor(count, start, end)
     const first = log.prepare(count, reserved)
