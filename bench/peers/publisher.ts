@@ -44,11 +44,16 @@ let publishers: Publisher[] = []
 let shape: Shape | undefined
 let current: Run | undefined
 let delivered: readonly number[] = []
+/** There may be room again: wakes who sleeps in news(). */
+let onNews = () => {}
 
 listen<ToPublisher>(async (message) => {
   if (message.type === 'setup') await open(message)
   else if (message.type === 'run') await run(message)
-  else if (message.run === current?.run) delivered = message.delivered
+  else if (message.run === current?.run) {
+    delivered = message.delivered
+    onNews()
+  }
 })
 
 async function open(setup: Setup): Promise<void> {
@@ -82,12 +87,13 @@ type Outcome = Pick<Published, 'lagP99Ms' | 'isOverrun'>
 async function asFastAsPossible(message: Run, window: number): Promise<Outcome> {
   const { startMs, untilMs } = message.schedule
   while (nowMs() < untilMs) {
+    let hasSent = false
     for (const publisher of publishers) {
       const limit = Math.min(publisher.sent + BURST, (delivered[publisher.index] ?? 0) + window)
       const dueMs = nowMs() - startMs
-      while (publisher.sent < limit && publish(publisher, message.run, dueMs)) {}
+      while (publisher.sent < limit && publish(publisher, message.run, dueMs)) hasSent = true
     }
-    await nextTurn()
+    await (hasSent ? nextTurn() : news())
   }
   return { lagP99Ms: 0, isOverrun: false }
 }
@@ -142,6 +148,7 @@ function publish(publisher: Publisher, run: number, dueMs: number): boolean {
   publisher.link.room().then(
     () => {
       publisher.isWaiting = false
+      onNews()
     },
     (error: unknown) => fail(String(error)),
   )
@@ -150,6 +157,17 @@ function publish(publisher: Publisher, run: number, dueMs: number): boolean {
 
 function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
+}
+
+/** Until there may be room. To look again and again would take the CPU from the other processes. */
+function news(): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, GRAIN_MS)
+    onNews = () => {
+      clearTimeout(timer)
+      resolve()
+    }
+  })
 }
 
 function pause(ms: number): Promise<void> {

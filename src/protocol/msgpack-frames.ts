@@ -49,6 +49,8 @@ export class MsgpackFrameReader {
   messagesStart = 0
   messagesEnd = 0
   count = 0
+  /** Whether one of them says that its payload is JSON text. */
+  claimsJson = false
   /** The options map of a subscribe; length 0: none. */
   optionsStart = 0
   optionsLength = 0
@@ -162,6 +164,7 @@ export class MsgpackFrameReader {
       return this.#refuse(`messages must have at most ${maxBatchMessages} elements, got ${count}`)
     }
     this.messagesStart = span.start
+    this.claimsJson = false
     let next = span.start
     for (let index = 0; index < count; index++) {
       if (!readArray(bytes, next, end, span) || span.length < 2 || span.length > 4) {
@@ -173,6 +176,7 @@ export class MsgpackFrameReader {
       if (next >= end || encoding > PAYLOAD_RAW) {
         return this.#refuse(`messages[${index}].encoding must be 0, 1 or 2`)
       }
+      if (encoding === PAYLOAD_JSON) this.claimsJson = true
       if (!readBin(bytes, next + 1, end, span)) {
         return this.#refuse(`messages[${index}].payload must be a bin`)
       }
