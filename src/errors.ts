@@ -32,7 +32,7 @@ export const Reply = {
     code: 'LIMIT_EXCEEDED',
     retryable: false,
     status: 429,
-    doc: 'a named bound was reached: topics, patterns, subscribers, subscriptions, log memory',
+    doc: 'a named bound was reached: topics, patterns, filters, routes, subscribers, subscriptions, log memory',
   },
   slowConsumer: {
     id: 5,

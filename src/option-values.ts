@@ -24,7 +24,6 @@ export type Kind =
   | { readonly kind: 'host' }
   | { readonly kind: 'file' }
   | { readonly kind: 'origins' }
-  | { readonly kind: 'file' }
 
 export type Value = string | number | boolean | readonly string[]
 

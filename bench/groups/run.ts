@@ -11,8 +11,8 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { startBroker } from '../broker-process.js'
-import { startNats } from '../sdk/nats.js'
 import type { QueueName } from './link.js'
+import { startNats } from './nats.js'
 
 const PAYLOAD_BYTES = 128
 const MEMBER_PROCESSES = 2

@@ -34,7 +34,15 @@ import { SafeEmitter, throwLater } from './safe-emitter.js'
 import type { SettleRequest } from './settlements.js'
 import { findWebSocket, type WebSocketClass } from './socket.js'
 import { type SubscribeOptions, Subscription } from './subscription.js'
-import type { AckResult, Frame, Wire, WireError, WireInfo, WireSink } from './wire.js'
+import {
+  type AckResult,
+  type Frame,
+  membershipKey,
+  type Wire,
+  type WireError,
+  type WireInfo,
+  type WireSink,
+} from './wire.js'
 
 /**
  * connecting: never open yet. open. reconnecting: lost, and trying again. draining: drain() was called.
@@ -156,13 +164,7 @@ export class Client extends SafeEmitter<ClientEvents> {
     })
     this.#sink = {
       onAck: (requestId, result) => this.#onAck(requestId, result),
-      onMessage: (message) => {
-        const { delivery, topic, pattern = topic } = message
-        const key = delivery === undefined ? pattern : membershipKey(topic, delivery.group)
-        const attachment = this.#attachments.get(key)
-        if (attachment !== undefined) attachment.onMessage(message)
-        else if (delivery === undefined) this.#requester.onMessage(message)
-      },
+      receiverOf: (text) => this.#attachments.get(text) ?? this.#requester.receiverOf(text),
       onError: (requestId, error) => this.#onError(requestId, error),
       onPong: () => {},
       onInfo: (info) => this.#onInfo(info),
@@ -205,7 +207,8 @@ export class Client extends SafeEmitter<ClientEvents> {
    */
   publishNow(topic: string, payload: unknown, options?: PublishOptions): boolean {
     const isTaken = this.#publisher.publishNow(topic, payload, options)
-    if (isTaken) this.#callHook(this.#hooks.onPublish, topic, payload)
+    if (isTaken && this.#hooks.onPublish !== undefined)
+      this.#callHook(this.#hooks.onPublish, topic, payload)
     return isTaken
   }
 
@@ -265,7 +268,9 @@ export class Client extends SafeEmitter<ClientEvents> {
     const host = {
       codec: this.#settings.codec,
       update: () => attached.update(),
-      onConsume: (message: Message) => this.#callHook(this.#hooks.onConsume, message),
+      onConsume: (message: Message) => {
+        if (this.#hooks.onConsume !== undefined) this.#callHook(this.#hooks.onConsume, message)
+      },
       onError: (error: Error) => this.#tell(error),
       onEnded: () => {
         this.#subscriptions.delete(subscription as Subscription<never>)
@@ -623,9 +628,4 @@ export class Client extends SafeEmitter<ClientEvents> {
   #closedError(): ConnectionClosedError {
     return new ConnectionClosedError(`the client is ${this.#state}`, false)
   }
-}
-
-/** Topics and patterns have no white space, so these keys are no others'. */
-function membershipKey(topic: string, group: string): string {
-  return `${topic} ${group}`
 }

@@ -3,7 +3,7 @@
  * Runs on: Node and browsers. Owns: whether it was settled here; the broker knows who has it.
  */
 import type { PayloadCodec } from './codecs.js'
-import { type Delivery, Message, type RawMessage } from './message.js'
+import { type Delivery, Message, type MessageSource } from './message.js'
 import type { SettleOp } from './wire.js'
 
 /** Who has the message and passes on what is said of it. */
@@ -33,7 +33,9 @@ export class ConsumedMessage<Payload = unknown> extends Message<Payload> {
 
   /** @internal */
   constructor(
-    raw: RawMessage,
+    source: MessageSource,
+    at: number,
+    seq: number,
     epoch: string,
     codec: PayloadCodec | undefined,
     delivery: Delivery,
@@ -41,7 +43,7 @@ export class ConsumedMessage<Payload = unknown> extends Message<Payload> {
     stay: number,
     since: number,
   ) {
-    super(raw, epoch, codec)
+    super(source, at, seq, epoch, codec)
     this.#delivery = delivery
     this.#holder = holder
     this.#stay = stay

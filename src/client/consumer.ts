@@ -29,7 +29,7 @@ import {
   TimeoutError,
 } from './errors.js'
 import { Fifo } from './fifo.js'
-import type { Delivery, Message, RawMessage } from './message.js'
+import type { Delivery, Message, MessageSource } from './message.js'
 import type { Gap } from './places.js'
 import { SafeEmitter } from './safe-emitter.js'
 import { Settlements, type SettleRequest } from './settlements.js'
@@ -254,15 +254,16 @@ export class Consumer<Payload = unknown> extends SafeEmitter<ConsumerEvents> imp
   }
 
   /** @internal */
-  onMessage(raw: RawMessage): void {
+  onMessage(source: MessageSource, at: number, seq: number): void {
     if (this.#isEnded) return
-    const { seq } = raw
     if (seq >= this.#nextSeq) this.#nextSeq = seq + 1
     const message = new ConsumedMessage(
-      raw,
+      source,
+      at,
+      seq,
       this.#epoch ?? '',
       this.#host.codec,
-      raw.delivery as Delivery,
+      source.delivery as Delivery,
       this,
       this.#stay,
       this.#look,

@@ -32,13 +32,15 @@ import { nextTurn } from './next-turn.js'
 import { isForLater, propertiesOf } from './properties.js'
 import { uuidBytes } from './uuid.js'
 import { WaitingRoom, type WaitingRoomOptions } from './waiting-room.js'
-import type { AckResult, Frame, OutgoingMessage, Wire, WireError } from './wire.js'
+import type { AckResult, Frame, OutgoingMessage, Properties, Wire, WireError } from './wire.js'
 
 /** A frame leaves early when it has this many messages or bytes; the broker takes more. */
 const BATCH_MESSAGES_MAX = 1024
 const BATCH_BYTES_MAX = 128 * 1024
 /** The broker takes 10 000 requests that wait for their ack, of each connection. */
 const FRAMES_IN_FLIGHT_MAX = 1024
+/** Bundles of one turn that begin as large as the last frame was; who has more topics has smaller ones. */
+const SIZED_OPEN_MAX = 8
 /** How often the socket is asked whether it has room again: it does not tell. */
 const ROOM_POLL_MS = 4
 /** How often overdue confirmations are looked for, at most. */
@@ -104,12 +106,18 @@ export class Publisher {
   readonly #options: PublisherOptions
   /** By topic. */
   readonly #open = new Map<string, Bundle>()
+  /** The one that was added to last: most publishers stay with a topic for a while. */
+  #lastOpen: Bundle | undefined
+  /** Bytes of the frame that left last; the next one is likely to have as many. */
+  #lastFrameBytes = 0
   #ready = new Fifo<Bundle>()
   /** By request id. */
   readonly #inFlight = new Map<number, Bundle>()
   /** Refused by a broker that shuts down; for the next one. */
   #postponed: Bundle[] = []
   readonly #waiting: WaitingRoom
+  /** Bytes that may be pending, by what the socket had buffered when it was looked at last. */
+  #roomBytes = 0
   /** Bytes not yet given to the socket, and bytes in flight. */
   #pendingBytes = 0
   #inFlightBytes = 0
@@ -146,31 +154,32 @@ export class Publisher {
       this.#watchForRoom()
       return false
     }
-    this.#add(topic, this.#encode(payload, options, false), undefined)
+    const { codec } = this.#options
+    const bytes = encodePayload(codec, payload)
+    const id = options?.id === undefined ? undefined : uuidBytes(options.id)
+    const properties = options === undefined ? undefined : propertiesOf(options)
+    this.#add(topic, codec.encoding, bytes, id, options?.headers, properties, undefined)
     return true
   }
 
   publish(topic: string, payload: unknown, options?: PublishOptions): Promise<PublishResult> {
-    let message: OutgoingMessage
-    try {
-      message = this.#encode(payload, options, true)
-    } catch (error) {
-      return Promise.reject(this.#closedBy ?? error)
-    }
-    return this.publishEncoded(topic, message)
+    return new Promise((resolve, reject) => {
+      if (this.#closedBy !== undefined) throw this.#closedBy
+      const { codec } = this.#options
+      const bytes = encodePayload(codec, payload)
+      const id = this.#idOf(options)
+      const properties = options === undefined ? undefined : propertiesOf(options)
+      const confirmation = { resolve, reject }
+      this.#publish(topic, codec.encoding, bytes, id, options?.headers, properties, confirmation)
+    })
   }
 
   /** The same for a message that is encoded already. */
   publishEncoded(topic: string, message: OutgoingMessage): Promise<PublishResult> {
+    const { encoding, payload, id, headers, properties } = message
     return new Promise((resolve, reject) => {
       if (this.#closedBy !== undefined) throw this.#closedBy
-      const confirmation = { resolve, reject }
-      if (this.#hasRoom) {
-        this.#add(topic, message, confirmation)
-        return
-      }
-      const kept = { ...message, payload: message.payload.slice() }
-      this.#wait(message.payload.length, () => this.#add(topic, kept, confirmation), reject)
+      this.#publish(topic, encoding, payload, id, headers, properties, { resolve, reject })
     })
   }
 
@@ -183,11 +192,13 @@ export class Publisher {
     return new Promise((resolve, reject) => {
       if (payloads.length === 0) throw new RangeError('payloads must not be empty')
       if (this.#closedBy !== undefined) throw this.#closedBy
+      const { codec } = this.#options
       const bundle = this.#newBundle(topic, true)
       const { batch, confirmations } = bundle
+      const properties = options === undefined ? undefined : propertiesOf(options)
       for (const payload of payloads) {
-        batch.add(this.#encode(payload, options, true))
-        confirmations.push(undefined)
+        const bytes = encodePayload(codec, payload)
+        batch.add(codec.encoding, bytes, this.#idOf(undefined), options?.headers, properties)
       }
       this.#checkFrame(batch.bytes, topic)
       const lastIndex = payloads.length - 1
@@ -215,6 +226,7 @@ export class Publisher {
     if (bundle === undefined) return false
     resolveBundle(bundle, result)
     this.#settled(bundle)
+    bundle.batch.release() // What the broker has acked, it has read.
     return true
   }
 
@@ -287,6 +299,7 @@ export class Publisher {
     this.#postponed = []
     this.#inFlight.clear()
     this.#open.clear()
+    this.#lastOpen = undefined
     this.#pendingBytes = 0
     this.#inFlightBytes = 0
     for (const bundle of bundles) this.#reject(bundle, error)
@@ -295,7 +308,11 @@ export class Publisher {
 
   /** True while publishNow() would refuse. */
   get #isFull(): boolean {
-    return this.#pendingBytes + this.#outlet.bufferedBytes > this.#options.highWaterMarkBytes
+    // Looked at again only when it matters: since it was, the socket can have taken bytes, and what it
+    // was given since then is counted by #send().
+    if (this.#pendingBytes <= this.#roomBytes) return false
+    this.#roomBytes = this.#options.highWaterMarkBytes - this.#outlet.bufferedBytes
+    return this.#pendingBytes > this.#roomBytes
   }
 
   /** True while publish() need not wait, if nobody else does. */
@@ -313,21 +330,29 @@ export class Publisher {
     return this.#inFlight.size < FRAMES_IN_FLIGHT_MAX
   }
 
-  #encode(
-    payload: unknown,
-    options: PublishOptions | undefined,
-    isConfirmed: boolean,
-  ): OutgoingMessage {
-    const { codec, onLostConnection } = this.#options
-    // Sent again, a message must be the same message: it keeps its id.
-    const needsId = isConfirmed && onLostConnection === 'resend'
-    return {
-      encoding: codec.encoding,
-      payload: encodePayload(codec, payload),
-      id: options?.id !== undefined || needsId ? uuidBytes(options?.id) : undefined,
-      headers: options?.headers,
-      properties: options === undefined ? undefined : propertiesOf(options),
+  /** Sent again, a message must be the same message: it keeps its id. Valid until the next call. */
+  #idOf(options: PublishOptions | undefined): Uint8Array | undefined {
+    const needsId = this.#options.onLostConnection === 'resend'
+    return options?.id !== undefined || needsId ? uuidBytes(options?.id) : undefined
+  }
+
+  /** Now, or when there is room; the bytes may be used again by their owner meanwhile. */
+  #publish(
+    topic: string,
+    encoding: 0 | 1 | 2,
+    payload: Uint8Array,
+    id: Uint8Array | undefined,
+    headers: PublishOptions['headers'],
+    properties: Properties | undefined,
+    confirmation: Confirmation,
+  ): void {
+    if (this.#hasRoom) {
+      this.#add(topic, encoding, payload, id, headers, properties, confirmation)
+      return
     }
+    const [bytes, keptId] = [payload.slice(), id?.slice()]
+    const go = () => this.#add(topic, encoding, bytes, keptId, headers, properties, confirmation)
+    this.#wait(bytes.length, go, confirmation.reject)
   }
 
   #wait(bytes: number, go: () => void, reject: (error: Error) => void): void {
@@ -336,22 +361,27 @@ export class Publisher {
     this.#watchForTimeouts()
   }
 
-  #add(topic: string, message: OutgoingMessage, confirmation: Confirmation | undefined): void {
-    this.#checkFrame(message.payload.length, topic)
+  #add(
+    topic: string,
+    encoding: 0 | 1 | 2,
+    payload: Uint8Array,
+    id: Uint8Array | undefined,
+    headers: PublishOptions['headers'],
+    properties: Properties | undefined,
+    confirmation: Confirmation | undefined,
+  ): void {
+    this.#checkFrame(payload.length, topic)
     // What is kept for later stands in a frame of its own: the broker takes no mixed ones.
-    const isDelayed = message.properties !== undefined && isForLater(message.properties)
+    const isDelayed = properties !== undefined && isForLater(properties)
     if (isDelayed) this.#close(topic)
-    let bundle = this.#open.get(topic)
-    if (bundle === undefined) {
-      bundle = this.#newBundle(topic, false)
-      this.#open.set(topic, bundle)
-    }
-    const { batch, confirmations } = bundle
+    const last = this.#lastOpen
+    const bundle = last?.topic === topic ? last : this.#openBundle(topic)
+    const { batch } = bundle
     const bytesBefore = batch.bytes
-    batch.add(message)
+    batch.add(encoding, payload, id, headers, properties)
     this.#pendingBytes += batch.bytes - bytesBefore
-    confirmations.push(confirmation)
     if (confirmation !== undefined) {
+      bundle.confirmations[batch.count - 1] = confirmation
       bundle.confirmed++
       this.#unconfirmed++
       this.#watchForTimeouts()
@@ -377,10 +407,23 @@ export class Publisher {
     throw new InvalidPayloadError(text)
   }
 
+  #openBundle(topic: string): Bundle {
+    let bundle = this.#open.get(topic)
+    if (bundle === undefined) {
+      bundle = this.#newBundle(topic, false)
+      this.#open.set(topic, bundle)
+    }
+    this.#lastOpen = bundle
+    return bundle
+  }
+
   #newBundle(topic: string, isWhole: boolean): Bundle {
     return {
       topic,
-      batch: this.#wire.newBatch(topic),
+      batch: this.#wire.newBatch(
+        topic,
+        this.#open.size < SIZED_OPEN_MAX ? this.#lastFrameBytes : 0,
+      ),
       confirmations: [],
       confirmed: 0,
       order: ++this.#lastOrder,
@@ -394,6 +437,7 @@ export class Publisher {
     const bundle = this.#open.get(topic)
     if (bundle === undefined) return
     this.#open.delete(topic)
+    this.#lastOpen = undefined
     this.#ready.push(bundle)
   }
 
@@ -415,7 +459,13 @@ export class Publisher {
       this.#inFlight.set(requestId, bundle)
       this.#inFlightBytes += bundle.batch.bytes
     }
-    this.#outlet.send(bundle.batch.frame(requestId))
+    const { batch } = bundle
+    this.#lastFrameBytes = batch.bytes
+    this.#outlet.send(batch.frame(requestId))
+    const { bufferedBytes } = this.#outlet
+    this.#roomBytes = this.#options.highWaterMarkBytes - bufferedBytes
+    // Sockets copy what they are given, or have written it by now.
+    if (requestId === undefined && bufferedBytes === 0) batch.release()
   }
 
   #takeInFlight(requestId: number): Bundle | undefined {

@@ -25,10 +25,18 @@ import {
   RequestFailedError,
   TimeoutError,
 } from './errors.js'
-import { Message, type RawMessage } from './message.js'
+import { Message, type MessageSource } from './message.js'
 import { nextTurn } from './next-turn.js'
 import { Replies, type Reply } from './replies.js'
-import type { AckResult, Frame, OutgoingBatch, OutgoingMessage, Wire, WireError } from './wire.js'
+import type {
+  AckResult,
+  Frame,
+  MessageReceiver,
+  OutgoingBatch,
+  OutgoingMessage,
+  Wire,
+  WireError,
+} from './wire.js'
 
 /** What is subscribed to for an inbox; the ack names it. */
 const INBOX = '$inbox'
@@ -225,18 +233,21 @@ export class Requester {
     return true
   }
 
-  /** True when it came to our inbox. */
-  onMessage(raw: RawMessage): boolean {
-    if (raw.topic !== this.#inbox) return false
-    const message = new Message(raw, '', this.#options.codec)
+  /** Ourselves, when this is our inbox. */
+  receiverOf(text: string): MessageReceiver | undefined {
+    return text === this.#inbox ? this : undefined
+  }
+
+  /** A reply. */
+  onMessage(source: MessageSource, at: number, seq: number): void {
+    const message = new Message(source, at, seq, '', this.#options.codec)
     const call = this.#calls.get(message.correlationId ?? '')
     if (call === undefined) {
       this.#lateReplies++
-      return true
+      return
     }
     this.#host.onConsume(message)
     call.onReply(replyOf(message))
-    return true
   }
 
   /** There is a connection again. */
@@ -352,7 +363,7 @@ export class Requester {
     const { topic, correlationId } = call
     let bundle = this.#open.get(topic)
     if (bundle === undefined) {
-      const batch = this.#wire.newBatch(topic)
+      const batch = this.#wire.newBatch(topic, 0)
       bundle = { topic, batch, calls: [], waiting: 0, requestId: undefined }
       this.#open.set(topic, bundle)
     }
@@ -362,7 +373,8 @@ export class Requester {
       correlation_id: correlationId,
       ttl_ms: Math.ceil(call.timeoutMs),
     }
-    bundle.batch.add({ ...message, properties })
+    const { encoding, payload, id, headers } = message
+    bundle.batch.add(encoding, payload, id, headers, properties)
     bundle.calls.push(call)
     bundle.waiting++
     call.bundle = bundle

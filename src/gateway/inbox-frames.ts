@@ -123,7 +123,7 @@ function eventsFrame(
     at = writeNumber(frame, at, nowMs)
     at += messages.copy(frame, at, part.encodingAt, part.payloadTo)
     at = writeBinHead(frame, at, ID_BYTES)
-    if (part.idAt < 0) ids.write(frame, at)
+    if (part.idAt < 0) ids.writeTo(frame, at)
     else messages.copy(frame, at, part.idAt, part.idAt + ID_BYTES)
     at += ID_BYTES
     if (part.headersTo > part.headersFrom) {
@@ -155,7 +155,7 @@ function jsonEvent(inbox: string, messages: Buffer, part: Parts, nowMs: number):
 
 function idText(messages: Buffer, idAt: number): string {
   const id = idAt < 0 ? Buffer.alloc(ID_BYTES) : messages.subarray(idAt, idAt + ID_BYTES)
-  if (idAt < 0) ids.write(id, 0)
+  if (idAt < 0) ids.writeTo(id, 0)
   const text = Buffer.alloc(UUID_TEXT_BYTES)
   writeUuidText(text, 0, id, 0)
   return text.latin1Slice()

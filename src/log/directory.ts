@@ -51,7 +51,6 @@ export class TopicDirectory {
     ints[(offset + slot.NAME_BYTES) >> 2] = name.length
     ints[(offset + slot.PLAIN_FORMATS) >> 2] = 0
     ints[(offset + slot.FEATURES) >> 2] = 0
-    this.setRoutedSeq(offset, 0)
     ints.fill(0, (offset + slot.OPTIONS) >> 2, (offset + slot.SLOT_BYTES) >> 2)
     this.#memory.floats[(offset + slot.EXPIRED_DUE_MS) >> 3] = 0
     this.#memory.floats[(offset + slot.EXPIRED_SEQ) >> 3] = 0

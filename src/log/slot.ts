@@ -16,12 +16,12 @@
  *   48      expiredDueMs  f64   entries that expired have been counted and told up to this time,
  *   56      expiredSeq    f64   and of those that expired at this very time up to this seq
  *   64      descriptors   2 ×   dataOffset, dataBytes, indexOffset, indexSlots, tail, padStart (i32 each)
- *   112     routedSeq     f64   newest seq that routing rules have looked at; what came of it is stored
  *   128     epoch         16 B  ASCII
  *   144     name          255 B UTF-8
  *   400     options       6 ×   i32 each, in the order of TOPIC_OPTIONS; value + 1, 0: not given by a request
  *   424     expiredFrom   f64   entries [expiredFrom, expiredTo] left at the old end because they had
  *   432     expiredTo     f64   expired: nobody has lost them. Holds while expiredTo + 1 is firstSeq
+ *   440     routedSeq     f64   newest seq that routing rules have looked at; what came of it is stored
  *
  * Growing a log writes the other descriptor whole and then flips `descriptor`: one store, so a
  * thread that dies in the middle leaves the old log intact.
@@ -41,7 +41,6 @@ export const EXPIRED_DUE_MS = 48
 export const EXPIRED_SEQ = 56
 export const DESCRIPTORS = 64
 export const DESCRIPTOR_BYTES = 24
-export const ROUTED_SEQ = 112
 export const EPOCH = 128
 export const EPOCH_BYTES = 16
 export const NAME = 144
@@ -50,6 +49,7 @@ export const OPTIONS = 400
 export const OPTIONS_COUNT = 6
 export const EXPIRED_FROM = 424
 export const EXPIRED_TO = 432
+export const ROUTED_SEQ = 440
 
 /** Fields of a descriptor, as int32 steps from its start. */
 export const DATA_OFFSET = 0

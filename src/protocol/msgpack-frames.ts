@@ -71,6 +71,8 @@ export class MsgpackFrameReader {
   messagesStart = 0
   messagesEnd = 0
   count = 0
+  /** Whether one of them says that its payload is JSON text. */
+  claimsJson = false
   /** Whether any of them has properties, and how many of them are to be delivered later. */
   hasProperties = false
   delayed = 0
@@ -229,6 +231,7 @@ export class MsgpackFrameReader {
     this.hasProperties = false
     this.delayed = 0
     this.requests = 0
+    this.claimsJson = false
     let next = span.start
     for (let index = 0; index < count; index++) {
       if (!readArray(bytes, next, end, span) || span.length < 2 || span.length > 5) {
@@ -240,6 +243,7 @@ export class MsgpackFrameReader {
       if (next >= end || encoding > PAYLOAD_RAW) {
         return this.#refuse(`messages[${index}].encoding must be 0, 1 or 2`)
       }
+      if (encoding === PAYLOAD_JSON) this.claimsJson = true
       if (!readBin(bytes, next + 1, end, span)) {
         return this.#refuse(`messages[${index}].payload must be a bin`)
       }

@@ -67,6 +67,8 @@ export const PUBLISH_DELAYED = 16
 
 /** Copies that routing rules made; nobody waits for an ack, and what is refused is counted. */
 export const PUBLISH_ROUTED = 64
+/** A payload from a MessagePack client says that it is JSON text, which nobody has checked yet. */
+export const PUBLISH_CLAIMS_JSON = 32
 
 /** PULL: the next chunk of a topic's log for one subscription that is not LIVE there. */
 export const Pull = {

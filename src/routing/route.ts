@@ -12,7 +12,7 @@ import {
   topicNameProblem,
 } from './topic-name.js'
 
-export const ROUTE_NAME_BYTES_MAX = 64
+const ROUTE_NAME_BYTES_MAX = 64
 export const ROUTE_TARGETS_MAX = 16
 /** Rules that one message may pass, one after the other; beyond, its next copies are dropped. */
 export const ROUTE_HOPS_MAX = 8

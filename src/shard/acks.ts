@@ -87,7 +87,9 @@ export class AckWriter {
 
   /** Sends any other frame that answers a publish; `answered` is 0 when nobody waits for it. */
   frame(session: number, format: Format, frame: Uint8Array, answered: number): void {
-    assert(frame.length <= FRAME_BYTES_MAX, `length=${frame.length}, max=${FRAME_BYTES_MAX}`)
+    if (frame.length > FRAME_BYTES_MAX) {
+      assert.fail(`length=${frame.length}, max=${FRAME_BYTES_MAX}`)
+    }
     const start = this.#open(session, format)
     this.#answered += answered
     this.#scratch.set(frame, start)
@@ -102,7 +104,7 @@ export class AckWriter {
     if (this.#format === MSGPACK) this.#lengths[0] = this.#used
     const length = Acks.headerBytes + frames * 4 + this.#used
     const start = this.#out.tryClaim(length)
-    assert(start >= 0, `no room for ${length} bytes of acks`)
+    if (start < 0) assert.fail(`no room for ${length} bytes of acks`)
     const field = start >> 2
     this.#views.ints[field + Acks.session] = this.#session
     this.#views.ints[field + Acks.answered] = this.#answered

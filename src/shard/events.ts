@@ -11,7 +11,7 @@ import { Events, type Format, JSON_TEXT, MSGPACK, Outbound } from '../ring/recor
 import type { RingProducer } from '../ring/spsc-ring.js'
 import type { Filter } from './filters.js'
 import { EntryView, writeEvent } from './json-text.js'
-import type { Selection } from './selection.js'
+import { Selection } from './selection.js'
 import type { Topic } from './topics.js'
 
 /** Bytes of entries in one record; a single larger entry still goes. */
@@ -45,6 +45,7 @@ export class EventWriter {
   readonly #bytesMax: number
   readonly #lengths = new Int32Array(JSON_EVENTS_MAX)
   readonly #entry = new EntryView()
+  readonly #picked = new Selection()
   readonly #isExpired: (topic: Topic, seq: number) => boolean
 
   /** `isExpired` is asked for topics whose entries may expire: those that have are left out. */
@@ -129,38 +130,8 @@ export class EventWriter {
     header: EventsHeader,
     flagsAtEnd: number,
   ): number {
-    const { ints, bytes } = this.#views
-    const { log } = topic
-    const picked: number[] = []
-    let length = 0
-    let end = first - 1
-    for (const limit = Math.min(last, first + ENTRIES_LOOKED_AT_MAX - 1); end < limit; end++) {
-      if (this.#isExpired(topic, end + 1)) continue
-      const entryBytes = log.endOf(end + 1) - log.offsetOf(end + 1)
-      if (picked.length > 0 && length + entryBytes > maxBytes) break
-      picked.push(end + 1)
-      length += entryBytes
-    }
-    if (picked.length === 0) return this.#writeEmpty(topic, MSGPACK, first, end, header, flagsAtEnd)
-    const head = topic.eventsHead
-    const room = Events.headerBytes + head.length + ARRAY_HEAD_BYTES_MAX + length
-    const start = this.#out.tryClaim(room)
-    if (start < 0) return NO_ROOM
-    bytes.set(head, start + Events.headerBytes)
-    const bodyStart = Events.headerBytes + head.length
-    let at = writeArrayHead(bytes, start + bodyStart, picked.length)
-    for (const seq of picked) {
-      const from = log.offsetOf(seq)
-      const to = log.endOf(seq)
-      bytes.copyWithin(at, from, to)
-      at += to - from
-    }
-    const flags = end === log.lastSeq ? header.flags | flagsAtEnd : header.flags
-    this.#writeHeader(start, topic, MSGPACK, first, end, header, flags, 0, picked.length)
-    ints[(start >> 2) + Events.frameStart] = Events.headerBytes
-    ints[(start >> 2) + Events.bodyStart] = bodyStart
-    this.#out.commit(Outbound.events, at - start)
-    return end
+    this.select(this.#picked, topic, undefined, first, last, maxBytes)
+    return this.writeSelected(topic, MSGPACK, 0, first, this.#picked, header, flagsAtEnd)
   }
 
   #writeJson(
@@ -198,7 +169,7 @@ export class EventWriter {
   select(
     selection: Selection,
     topic: Topic,
-    filter: Filter,
+    filter: Filter | undefined,
     first: number,
     last: number,
     maxBytes: number,

@@ -77,7 +77,7 @@ export class Moves {
     const timeMs = Math.max(shard.nowMs, log.lastTimeMs)
     const { buffer } = shard.views
     log.indexEntry(seq, entry)
-    const end = write(entry, writeEntryHeader(buffer, entry, seq, timeMs))
+    const end = write(entry, writeEntryHeader(shard.views.view, entry, seq, timeMs))
     log.trim(reserved, end - entry)
     if (buffer[entry] === ARRAY_OF_7) {
       readProperties(buffer, entry, this.#properties)

@@ -9,6 +9,7 @@ import {
   JSON_TEXT,
   MSGPACK,
   PUBLISH_BATCH,
+  PUBLISH_CLAIMS_JSON,
   PUBLISH_HTTP,
   PUBLISH_JSON,
   PUBLISH_ROUTED,
@@ -40,7 +41,7 @@ export class Publishing {
     const messages = start + (ints[field + Publish.messagesStart] as number)
     const messagesEnd = start + (ints[field + Publish.messagesEnd] as number)
     const count = ints[field + Publish.count] as number
-    const isJson = ((ints[field + Publish.flags] as number) & PUBLISH_JSON) !== 0
+    const claimsJson = ((ints[field + Publish.flags] as number) & PUBLISH_CLAIMS_JSON) !== 0
 
     const earlier = this.#shard.resultOf(ordinal)
     let topic = this.#shard.topics.find(hash, bytes, nameStart, nameLength)
@@ -65,7 +66,7 @@ export class Publishing {
       messages,
       messagesEnd,
       count,
-      isJson,
+      claimsJson,
       this.#shard.nowMs,
     )
     if (firstSeq < 0) {

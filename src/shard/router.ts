@@ -165,10 +165,9 @@ export class Router {
     for (const topic of this.#pending) {
       const { log } = topic
       let seq = this.#reached(topic) + 1
-      if (seq < log.firstSeq) {
-        this.drop(log.firstSeq - seq, `retention of ${topic.name}`)
-        seq = log.firstSeq
-      }
+      // What had expired is no loss.
+      if (seq <= log.lostTo) this.drop(log.lostTo - seq + 1, `retention of ${topic.name}`)
+      seq = Math.max(seq, log.firstSeq)
       for (; seq <= log.lastSeq; seq++) {
         if (bytes > this.#bytesMax || entries >= CHUNK_ENTRIES_MAX) break
         if (entries > 0 && this.#shard.filters.work > workMax) break
@@ -193,6 +192,7 @@ export class Router {
 
   /** Adds the copies of one entry; returns their bytes. */
   #copy(topic: Topic, seq: number, groups: Map<string, Group>): number {
+    if (topic.mayExpire && this.#shard.expiry.isExpired(topic, seq)) return 0
     const targets = new Set<string>()
     for (const rule of topic.rules) {
       if (this.#wants(rule, topic, seq)) for (const target of rule.targets) targets.add(target)

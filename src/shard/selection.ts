@@ -1,5 +1,5 @@
 /**
- * Which entries of a run come through a filter.
+ * Which entries of a run are sent: those that have not expired and come through the filter.
  * Runs on: the shard. Owns: the list of their seqs; one is used again for every run.
  */
 import type { Filter } from './filters.js'
@@ -11,7 +11,7 @@ export const SELECTION_ENTRIES_MAX = 1024
 const SELECTION_WORK_MAX = 100_000
 
 export class Selection {
-  /** The first `count` of these are the seqs that came through. */
+  /** The first `count` of these are the seqs that were selected. */
   readonly seqs = new Float64Array(SELECTION_ENTRIES_MAX)
   count = 0
   /** Bytes of those entries. */
@@ -22,7 +22,7 @@ export class Selection {
   /** Looks at entries from `first` on, at most to `last` and until about `maxBytes` are found. */
   take(
     topic: Topic,
-    filter: Filter,
+    filter: Filter | undefined,
     first: number,
     last: number,
     maxBytes: number,
@@ -30,13 +30,14 @@ export class Selection {
   ): void {
     const { log } = topic
     const end = Math.min(last, first + SELECTION_ENTRIES_MAX - 1)
-    const workMax = filter.work + SELECTION_WORK_MAX
+    const workMax = (filter?.work ?? 0) + SELECTION_WORK_MAX
     this.count = 0
     this.bytes = 0
     let seq = first
     for (; seq <= end; seq++) {
-      if (seq > first && filter.work > workMax) break
-      if (isExpired?.(topic, seq) || !filter.wants(topic, seq)) continue
+      if (filter !== undefined && seq > first && filter.work > workMax) break
+      if (isExpired?.(topic, seq) === true) continue
+      if (filter !== undefined && !filter.wants(topic, seq)) continue
       const bytes = log.endOf(seq) - log.offsetOf(seq)
       if (this.count > 0 && this.bytes + bytes > maxBytes) break
       this.seqs[this.count++] = seq

@@ -249,7 +249,7 @@ export class Shard {
     }
     // Not before what a predecessor applied is answered: its answers come from the log as it was.
     if (this.#replayed === 0 && this.nextDueMs <= this.nowMs && !this.#runTimers()) {
-      this.#isBlocked = true
+      this.#isBlocked = !this.#isBehind
       return this.#publishBatch(0, tailBefore)
     }
     const recordsMax = this.journal.recordsMax

@@ -238,6 +238,37 @@ describe('filters', () => {
     }
   })
 
+  test('with more work than a batch may have: new records wait, and nobody misses anything', () => {
+    const rig = makeRig({
+      plan: { maxFilters: 16, ringBytes: 2048 * 1024, logMemoryBytes: 8192 * 1024 },
+    })
+    const [reader, writer] = [rig.connect(), rig.connect()]
+    const hostile = range(1, 8).map((number) => {
+      const client = rig.connect(MSGPACK)
+      client.subscribe('t', { filter: `payload.l.exists(x, x == 1 && x == ${number} + 1)` })
+      return client
+    })
+    reader.subscribe('t', { filter: 'payload.n % 2 == 0' })
+    rig.settle()
+    const l = Array.from({ length: 2500 }, (_, index) => index % 10)
+    for (const n of range(1, 40)) writer.publish('t', [{ n, l }])
+    const stored = () => rig.shard.counters.get('messagesStored')
+    rig.runShard(0)
+    expect(stored()).toBe(40)
+    writer.publish('t', [{ n: 42, l }])
+    const late = rig.connect()
+    late.subscribe('t', { from_seq: 39, filter: 'payload.n % 2 == 0' })
+    expect(rig.shard.isBlocked).toBe(false)
+    expect(rig.shard.hasWork).toBe(true)
+    let batches = 0
+    for (; stored() === 40; batches++) rig.runShard(0)
+    expect(batches).toBeGreaterThan(0)
+    rig.settle()
+    expect(reader.seqs('t')).toEqual([...range(1, 20).map((half) => half * 2), 41])
+    expect(late.seqs('t')).toEqual([40, 41])
+    for (const client of hostile) expect(client.events()).toEqual([])
+  })
+
   test('leave nothing behind: shard and gateway forget them with the last who uses them', () => {
     const rig = makeRig({ plan: { maxFilters: 2 } })
     const writer = rig.connect()
