@@ -100,6 +100,8 @@ export interface ShardRigOptions {
   readonly plan?: Partial<MemoryPlan>
   readonly shard?: Partial<ShardOptions>
   readonly logger?: Logger
+  /** Another build of the class. */
+  readonly shardClass?: typeof Shard
 }
 
 export interface PublishFields {
@@ -123,6 +125,7 @@ export class ShardRig {
   /** Everything taken so far. */
   readonly taken: OutRecord[] = []
   readonly #context: ShardContext
+  readonly #shardClass: typeof Shard
   #epochs = 0
   #token = 0
 
@@ -130,6 +133,7 @@ export class ShardRig {
     const plan = { ...PLAN, ...options.plan }
     this.memory = allocateSharedMemory(plan)[0] as ShardMemory
     this.link = new ShardLink(this.memory)
+    this.#shardClass = options.shardClass ?? Shard
     this.options = { ...OPTIONS, maxTopics: plan.maxTopics, ...options.shard }
     this.counters = new Counters(this.memory.common, countersOffset(1), SHARD_COUNTERS)
     this.#context = {
@@ -292,7 +296,7 @@ export class ShardRig {
   }
 
   #newShard(): Shard {
-    return new Shard(this.memory, this.options, this.#context)
+    return new this.#shardClass(this.memory, this.options, this.#context)
   }
 
   #record(): OutRecord {
