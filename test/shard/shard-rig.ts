@@ -101,6 +101,8 @@ export interface ShardRigOptions {
   readonly plan?: Partial<MemoryPlan>
   readonly shard?: Partial<ShardOptions>
   readonly logger?: Logger
+  /** Another build of the class. */
+  readonly shardClass?: typeof Shard
 }
 
 export interface PublishFields {
@@ -124,6 +126,7 @@ export class ShardRig {
   /** Everything taken so far. */
   readonly taken: OutRecord[] = []
   readonly #context: ShardContext
+  readonly #shardClass: typeof Shard
   #epochs = 0
   #token = 0
 
@@ -131,6 +134,7 @@ export class ShardRig {
     const plan = { ...PLAN, ...options.plan }
     this.memory = allocateSharedMemory(plan)[0] as ShardMemory
     this.link = new ShardLink(this.memory)
+    this.#shardClass = options.shardClass ?? Shard
     this.options = { ...OPTIONS, maxTopics: plan.maxTopics, ...options.shard }
     this.counters = new Counters(this.memory.common, countersOffset(1), SHARD_COUNTERS)
     this.#context = {
@@ -293,7 +297,7 @@ export class ShardRig {
   }
 
   #newShard(): Shard {
-    return new Shard(this.memory, this.options, this.#context)
+    return new this.#shardClass(this.memory, this.options, this.#context)
   }
 
   #record(): OutRecord {
