@@ -82,6 +82,12 @@ const server = {
     default: '',
     doc: 'JSON file with the routing rules to begin with: a list of {"name", "source", "filter", "targets"}. Read once at start; a rule that is wrong keeps the broker from starting. Empty: none.',
   },
+  threadTimings: {
+    env: 'THREAD_TIMINGS',
+    kind: 'boolean',
+    default: false,
+    doc: 'Whether each thread measures its garbage collection and the delay of its event loop, for `threads` of GET /stats. It costs a hundred timers a second on each.',
+  },
   shutdownTimeoutMs: {
     env: 'SHUTDOWN_TIMEOUT_MS',
     kind: 'duration',
@@ -400,6 +406,15 @@ export function loadConfig(
   }
   if (problems.length > 0) throw new ConfigError(problems)
   return { config, warnings: findMisspellings(env, names), overrides: diff(config, defaults) }
+}
+
+/** Every option's name and value as text. None of them is a secret; one that is must be left out here. */
+export function configTexts(config: Config): Record<string, string> {
+  const texts = fields.map((field) => [
+    options[field].env,
+    formatValue(options[field], config[field]),
+  ])
+  return Object.fromEntries(texts) as Record<string, string>
 }
 
 /** One option as it stands, and where its value comes from. */
