@@ -197,6 +197,14 @@ const topics = {
     max: 24 * DAY_MS,
     doc: 'Entries older than this are dropped from history. 0: no limit by age.',
   },
+  dedupMaxIds: {
+    env: 'DEDUP_MAX_IDS',
+    kind: 'integer',
+    default: 1_000_000,
+    min: 1024,
+    max: 64_000_000,
+    doc: 'Message ids remembered for topics with a deduplication window, in the whole broker, split evenly over the shards; 48 B each, taken as they are needed. Beyond, the oldest of the shard is forgotten before its window is over.',
+  },
   topicRulesFile: {
     env: 'TOPIC_RULES_FILE',
     kind: 'file',

@@ -4,7 +4,7 @@
  */
 import { Reply, type ReplyCode, replyById } from '../errors.js'
 import { OVER_RETENTION } from '../log/topic-log.js'
-import { errorFrame } from '../protocol/server-frames.js'
+import { ackFrame, errorFrame } from '../protocol/server-frames.js'
 import {
   JSON_TEXT,
   MSGPACK,
@@ -17,8 +17,12 @@ import {
 } from '../ring/record.js'
 import type { AckWriter } from './acks.js'
 import { Appender, NOT_JSON } from './appender.js'
+import type { Duplicate } from './deduplication.js'
 import type { Shard } from './shard.js'
 import { Topic } from './topics.js'
+
+/** What one duplicate takes in an ack, in JSON with large numbers: `[65535,9007199254740991],`. */
+const DUPLICATE_BYTES_MAX = 24
 
 export class Publishing {
   readonly #shard: Shard
@@ -50,10 +54,11 @@ export class Publishing {
       if (!(made instanceof Topic)) return this.refuse(ordinal, start, made.reply, made.message)
       topic = made
     }
+    if (earlier !== undefined && earlier < 0) {
+      return this.refuse(ordinal, start, replyById(-earlier), 'the message was not stored')
+    }
+    if (topic.dedupWindowMs > 0) return this.#processOnce(ordinal, start, topic, earlier)
     if (earlier !== undefined) {
-      if (earlier < 0) {
-        return this.refuse(ordinal, start, replyById(-earlier), 'the message was not stored')
-      }
       // The predecessor died before it had counted them, and before they went out as EVENTS.
       this.#shard.stored(topic, count, messagesEnd - messages)
       return this.#ack(start, topic, earlier, count)
@@ -69,13 +74,104 @@ export class Publishing {
       claimsJson,
       this.#shard.nowMs,
     )
-    if (firstSeq < 0) {
-      const [reply, message] = this.#whyNotStored(topic, firstSeq, count)
-      return this.refuse(ordinal, start, reply, message)
-    }
+    if (firstSeq < 0) return this.#refuseUnstored(ordinal, start, topic, firstSeq, count)
     this.#shard.appended(topic, firstSeq, count)
     this.#shard.stored(topic, count, messagesEnd - messages)
     return this.#ack(start, topic, firstSeq, count)
+  }
+
+  /** As process(), for a topic that knows messages that come again. */
+  #processOnce(ordinal: number, start: number, topic: Topic, earlier: number | undefined): boolean {
+    const { ints } = this.#shard.views
+    const field = start >> 2
+    const from = start + (ints[field + Publish.messagesStart] as number)
+    const end = start + (ints[field + Publish.messagesEnd] as number)
+    const count = ints[field + Publish.count] as number
+    const flags = ints[field + Publish.flags] as number
+    const { deduplication, nowMs } = this.#shard
+    const nextSeq = earlier ?? topic.log.lastSeq + 1
+    const duplicates =
+      earlier === undefined
+        ? deduplication.duplicatesOf(topic, from, end, count, nextSeq)
+        : deduplication.duplicatesAgain(topic, from, end, count, nextSeq)
+    // Before anything is stored: the ack that names them must be sure to fit.
+    if (!this.#shard.hasRoomFor(duplicates.length * DUPLICATE_BYTES_MAX)) return false
+    const stored = count - duplicates.length
+    let firstSeq = nextSeq
+    if (earlier === undefined && stored > 0) {
+      if (!this.#shard.makeWay(topic, stored, Appender.bytesFor(count, from, end))) return false
+      const leftOut = new Set(duplicates.map(([index]) => index))
+      const isJson = (flags & PUBLISH_JSON) !== 0
+      firstSeq = this.#appender.append(topic, ordinal, from, end, count, isJson, nowMs, leftOut)
+      if (firstSeq < 0) return this.#refuseUnstored(ordinal, start, topic, firstSeq, stored)
+      this.#shard.appended(topic, firstSeq, stored)
+    } else if (earlier === undefined) {
+      this.#shard.noteResult(ordinal, nextSeq)
+    }
+    if (stored > 0) this.#shard.stored(topic, stored, end - from)
+    if (duplicates.length === 0) return this.#ack(start, topic, firstSeq, count)
+    this.#shard.counters.add('duplicates', duplicates.length)
+    return this.#ackDuplicates(start, topic, firstSeq, count, duplicates)
+  }
+
+  #ackDuplicates(
+    start: number,
+    topic: Topic,
+    firstSeq: number,
+    count: number,
+    duplicates: readonly Duplicate[],
+  ): boolean {
+    const { ints } = this.#shard.views
+    const flags = ints[(start >> 2) + Publish.flags] as number
+    const stored = count - duplicates.length
+    const isBatch = count > 1 || (flags & PUBLISH_BATCH) !== 0
+    const seqs = { first_seq: firstSeq, last_seq: firstSeq + stored - 1 }
+    const only = duplicates[0]?.[1] ?? null
+    const { epoch } = topic
+    if ((flags & PUBLISH_HTTP) === 0) {
+      const result = isBatch
+        ? { epoch, ...seqs, count: stored, duplicates }
+        : { epoch, seq: only, duplicate: true }
+      return this.answer(start, topic, result)
+    }
+    const result =
+      count > 1
+        ? { ...seqs, count: stored, duplicates }
+        : { first_seq: only, last_seq: only, duplicate: true }
+    return this.answer(start, topic, { epoch, ...result })
+  }
+
+  /** Acks the record at `start` with a result other than that of messages stored in order. */
+  answer(start: number, topic: Topic, result: Readonly<Record<string, unknown>>): boolean {
+    const { ints, bytes } = this.#shard.views
+    const field = start >> 2
+    const flags = ints[field + Publish.flags] as number
+    const requester = ints[field + Publish.requester] as number
+    if ((flags & PUBLISH_HTTP) !== 0) {
+      this.#acks.flush()
+      const status = result['scheduled'] === true ? 'scheduled' : 'published'
+      this.#shard.notices.reply(requester, 200, { status, topic: topic.name, ...result })
+      return true
+    }
+    const length = ints[field + Publish.requestLength] as number
+    if (length === 0) return true
+    const request = start + (ints[field + Publish.requestStart] as number)
+    const format = (flags & PUBLISH_JSON) !== 0 ? JSON_TEXT : MSGPACK
+    const id = bytes.slice(request, request + length)
+    const frame = ackFrame(format, id, topic.name, result, this.#shard.nowMs)
+    this.#acks.frame(requester, format, frame, 1)
+    return true
+  }
+
+  #refuseUnstored(
+    ordinal: number,
+    start: number,
+    topic: Topic,
+    outcome: number,
+    count: number,
+  ): boolean {
+    const [reply, message] = this.#whyNotStored(topic, outcome, count)
+    return this.refuse(ordinal, start, reply, message)
   }
 
   #whyNotStored(topic: Topic, outcome: number, count: number): [ReplyCode, string] {

@@ -48,6 +48,7 @@ import { ACKS_ROOM, AckWriter } from './acks.js'
 import { Appender } from './appender.js'
 import { Control } from './control.js'
 import { DeadLetters } from './dead-letters.js'
+import { Deduplication } from './deduplication.js'
 import { EVENTS_BYTES_MAX, type EventsHeader, EventWriter, LIVE, NO_ROOM } from './events.js'
 import { Expiry } from './expiry.js'
 import { FilterInterest } from './filter-interest.js'
@@ -69,6 +70,8 @@ export interface ShardOptions {
   readonly autoCreateTopics: boolean
   /** Options of topics by pattern, most specific first. */
   readonly topicRules?: readonly TopicRule[]
+  /** Message ids remembered for topics with a deduplication window. */
+  readonly dedupIdsMax?: number
 }
 
 /** What a shard stands on beside its memory. */
@@ -93,6 +96,8 @@ const BATCH_BYTES_MAX = 1024 * 1024
  * new records are begun, and between the two the supervisor sees that the thread moves.
  */
 const BATCH_FILTER_WORK_MAX = 4_000_000
+/** Unless the options say otherwise. */
+const DEDUP_IDS_MAX = 65_536
 
 export class Shard {
   readonly topics = new TopicTable()
@@ -115,6 +120,7 @@ export class Shard {
   readonly deadLetters: DeadLetters
   readonly moves: Moves
   readonly expiry: Expiry
+  readonly deduplication: Deduplication
   nowMs = 0
 
   readonly #in: RingConsumer
@@ -171,6 +177,7 @@ export class Shard {
     this.notices = new Notices(views, this.out)
     this.nowMs = context.now()
     this.expiry = new Expiry(this, this.nowMs)
+    this.deduplication = new Deduplication(this, options.dedupIdsMax ?? DEDUP_IDS_MAX)
     this.events = new EventWriter(views, this.out, (topic, seq) =>
       this.expiry.isExpired(topic, seq),
     )
@@ -196,6 +203,11 @@ export class Shard {
   /** Room for whatever the next acks and notices will be. */
   get hasRoom(): boolean {
     return this.out.room() >= OUTPUT_ROOM
+  }
+
+  /** Room for an answer of so many bytes beside that; twice, since the end of the ring may be skipped. */
+  hasRoomFor(bytes: number): boolean {
+    return bytes === 0 || this.out.room() >= OUTPUT_ROOM + 2 * bytes
   }
 
   /** Records that wait in the inbound ring, or work that is left over from before. */
@@ -344,9 +356,10 @@ export class Shard {
       const value = options[name]
       if (value !== undefined) this.directory.setOption(topic.slot, index, value)
     }
-    const { ttlMs } = topic
+    const { ttlMs, dedupWindowMs } = topic
     topic.settings = this.#settingsOf(topic.slot, topic.name)
     if (topic.ttlMs !== ttlMs) this.expiry.rebuild(topic)
+    if (topic.dedupWindowMs > dedupWindowMs) this.deduplication.rebuild(topic)
   }
 
   find(name: string): Topic | undefined {
@@ -475,7 +488,9 @@ export class Shard {
 
   /** These entries have just been appended; told once, by who appended them. */
   appended(topic: Topic, firstSeq: number, count: number): void {
-    if (topic.mayExpire) this.expiry.added(topic, firstSeq, firstSeq + count - 1)
+    const lastSeq = firstSeq + count - 1
+    if (topic.mayExpire) this.expiry.added(topic, firstSeq, lastSeq)
+    if (topic.dedupWindowMs > 0) this.deduplication.added(topic, firstSeq, lastSeq)
   }
 
   /** Messages of this batch stand in the topic's log: they are counted, and go out as EVENTS. */
@@ -761,6 +776,7 @@ export class Shard {
       topic.features = this.directory.features(topic.slot)
       this.#addTopic(topic)
       this.expiry.rebuild(topic)
+      this.deduplication.rebuild(topic)
       topic.attached = topic.wantedFormats()
       for (const { filterId, format } of topic.patterns) this.view(topic, filterId, format)
     }
