@@ -41,6 +41,7 @@ import { ACKS_ROOM, AckWriter } from './acks.js'
 import { Appender } from './appender.js'
 import { Control } from './control.js'
 import { Deduplication } from './deduplication.js'
+import { Delayed } from './delayed.js'
 import { EVENTS_BYTES_MAX, EventWriter, LIVE, NO_ROOM } from './events.js'
 import { Expiry } from './expiry.js'
 import { Journal } from './journal.js'
@@ -97,6 +98,7 @@ export class Shard {
   readonly moves: Moves
   readonly expiry: Expiry
   readonly deduplication: Deduplication
+  readonly delayed: Delayed
   nowMs = 0
 
   readonly #in: RingConsumer
@@ -154,7 +156,7 @@ export class Shard {
     )
     const noteFeatures = (topic: Topic, features: number) => this.noteFeatures(topic, features)
     const appender = new Appender(views, this.#journal, new RandomIds(), noteFeatures)
-    this.#publishing = new Publishing(this, this.#acks, appender)
+    this.#publishing = new Publishing(this, this.#acks, appender, this.#journal)
     this.#memory = {
       ...views,
       blocks: new BlockAllocator(layout.blocks, layout.blockBytes),
@@ -162,6 +164,8 @@ export class Shard {
     }
     this.directory = new TopicDirectory(this.#memory, layout.directory, layout.directorySlots)
     this.patterns = new PatternTable(views, layout)
+    const { delayed, delayedSlots } = layout
+    this.delayed = new Delayed(this, this.#memory, appender, delayed, delayedSlots)
     this.#control = new Control(this)
     this.#takeOver()
   }
@@ -188,7 +192,7 @@ export class Shard {
 
   /** When a timer has something to do next; Infinity when none runs. */
   get nextDueMs(): number {
-    return this.expiry.nextDueMs
+    return Math.min(this.expiry.nextDueMs, this.delayed.nextDueMs)
   }
 
   /** How long that is from now. */
@@ -324,6 +328,7 @@ export class Shard {
   delete(topic: Topic): void {
     this.topics.delete(topic)
     this.expiry.removed(topic)
+    this.delayed.cancel(this.delayed.slotsOf(topic))
     this.directory.release(topic.slot)
     topic.log.free()
     topic.attached = 0
@@ -519,7 +524,7 @@ export class Shard {
 
   /** What is due moves, or is told of. False when it wants outbound room first. */
   #runTimers(): boolean {
-    return this.hasRoom && this.expiry.run() && this.hasRoom
+    return this.hasRoom && this.expiry.run() && this.delayed.run() && this.hasRoom
   }
 
   /** Makes the batch visible: positions of both rings together, by way of the journal. */
@@ -595,6 +600,7 @@ export class Shard {
       topic.attached = topic.wantedFormats()
       if (topic.attached !== 0) this.#announcements.push(topic)
     }
+    this.delayed.takeOver(this.#journal.appliedTotal)
     setTopicCount(this.#common, this.number, this.topics.size)
   }
 

@@ -35,6 +35,7 @@ export const SHARD_COUNTERS = {
   publishesRefused: 'publish requests refused by the shard; nothing of them was stored',
   messagesReplayed: 'entries read again for subscribers that pull',
   messagesExpired: 'entries whose TTL ended while a log held them',
+  messagesDelayed: 'messages kept for later',
   duplicates: 'messages that were not stored because they had been, by their id',
   topicsCreated: 'topics created',
   topicsDeleted: 'topics deleted',
