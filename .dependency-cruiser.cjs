@@ -52,18 +52,19 @@ module.exports = {
       name: 'src-stands-without-its-users',
       comment: 'src is started by workers, and used by bench and test; never the other way round.',
       severity: 'error',
-      from: { path: '^src/', pathNot: '^src/cli/bench\\.ts$' },
+      from: { path: '^src/', pathNot: '^src/cli/bench(-compare|-options)?\\.ts$' },
       to: { path: '^(workers|bench|test|scripts)/' },
     },
     {
       name: 'bench-command-runs-the-generator',
       comment:
-        '`ringcast bench` starts the load generator; nothing else of bench is in the package’s way.',
+        '`ringcast bench` starts the load generator and writes its reports; nothing else of bench is in the package’s way.',
       severity: 'error',
-      from: { path: '^src/cli/bench\\.ts$' },
+      from: { path: '^src/cli/bench(-compare|-options)?\\.ts$' },
       to: {
         path: '^(workers|bench|test|scripts)/',
-        pathNot: '^bench/load/(coordinator|plan)\\.ts$',
+        pathNot:
+          '^bench/(load/(coordinator|plan|topics)|controls/control-process|report|report/[a-z-]+)\\.ts$',
       },
     },
     {

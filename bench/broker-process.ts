@@ -5,7 +5,12 @@
 import { fileURLToPath } from 'node:url'
 import { type Server, startServer } from './server-process.js'
 
-export function startBroker(env: Readonly<Record<string, string>>): Promise<Server> {
+/** `execArgv`: arguments of Node itself. */
+export async function startBroker(
+  env: Readonly<Record<string, string>>,
+  execArgv: readonly string[] = [],
+): Promise<Server> {
   const module = fileURLToPath(new URL('../src/main.js', import.meta.url))
-  return startServer({ name: 'ringcast', module, env })
+  const server = await startServer({ name: 'ringcast', module, env, execArgv })
+  return { ...server, statsUrl: `http://${server.host}:${server.port}/stats?topics=none` }
 }

@@ -6,22 +6,25 @@
  * both. Reported are medians over the runs that are not void; over all of them if every one is.
  */
 import { startBroker } from './broker-process.js'
+import { startCompanion } from './companions/companion.js'
 import { startControl } from './controls/control-process.js'
 import { type Latency, type LoadResult, runLoad } from './load/coordinator.js'
+import type { CoursePoint } from './load/course.js'
 import type { Scenario } from './scenarios/scenario.js'
 import type { Server } from './server-process.js'
+
+export type SystemName = 'ringcast' | 'uws'
 
 const WARM_UP_MS = 1000
 /** How long a server that broke its connections may take to be gone. */
 const DYING_MS = 500
-
-export type SystemName = 'ringcast' | 'uws'
 
 export interface CompareOptions {
   readonly seconds: number
   readonly runs: number
   readonly systems: readonly SystemName[]
   progress(line: string): void
+  onSecond?(point: CoursePoint): void
 }
 
 export interface SystemResult {
@@ -29,10 +32,13 @@ export interface SystemResult {
   readonly median: Median
   readonly runs: readonly LoadResult[]
   readonly failures: readonly string[]
+  /** What went on beside the load, in words, a line per run; see bench/companions. */
+  readonly companions: readonly string[]
 }
 
 /** The report's columns. Losses are sums, not medians: none may hide between two good runs. */
-export interface Median extends Omit<LoadResult, 'voidReason' | 'latencies'> {
+export interface Median
+  extends Omit<LoadResult, 'voidReason' | 'latencies' | 'server' | 'threads' | 'course'> {
   readonly voidRuns: number
 }
 
@@ -40,16 +46,22 @@ export async function compareSystems(
   scenario: Scenario,
   options: CompareOptions,
 ): Promise<SystemResult[]> {
-  const results = options.systems.map((system) => ({
+  const able = options.systems.filter((system) => scenario.systems?.includes(system) ?? true)
+  const results = able.map((system) => ({
     system,
     runs: [] as LoadResult[],
     failures: [] as string[],
+    companions: [] as string[],
   }))
   for (let run = 1; run <= options.runs; run++) {
-    for (const { system, runs, failures } of results) {
+    for (const { system, runs, failures, companions } of results) {
       const label = `${scenario.name} ${system} ${run}/${options.runs}`
       try {
-        const result = await runOnce(scenario, system, options.seconds)
+        const note = (line: string) => {
+          companions.push(line)
+          options.progress(`${label}: ${line}`)
+        }
+        const result = await runOnce(scenario, system, options, note)
         runs.push(result)
         options.progress(`${label}: ${summary(result)}`)
       } catch (error) {
@@ -64,11 +76,13 @@ export async function compareSystems(
 async function runOnce(
   scenario: Scenario,
   system: SystemName,
-  seconds: number,
+  { seconds, onSecond }: CompareOptions,
+  note: (line: string) => void,
 ): Promise<LoadResult> {
   const server = await startSystem(system, scenario)
   let result: LoadResult
   try {
+    const companion = scenario.companion && (await startCompanion(server, scenario))
     result = await runLoad({
       server,
       plan: scenario.plan,
@@ -76,7 +90,12 @@ async function runOnce(
       subscriberProcesses: scenario.subscriberProcesses ?? 1,
       warmUpMs: WARM_UP_MS,
       measuredMs: seconds * 1e3,
-    })
+      onSecond(point) {
+        companion?.begin()
+        onSecond?.(point)
+      },
+    }).finally(() => companion?.loadIsOver())
+    if (companion) note(await companion.facts)
   } catch (error) {
     throw await explained(error, server)
   }
@@ -127,6 +146,7 @@ function medianOf(runs: readonly LoadResult[]): Median {
     received: of((result) => result.received),
     latency: {
       p50: latency('p50'),
+      p90: latency('p90'),
       p95: latency('p95'),
       p99: latency('p99'),
       p999: latency('p999'),
@@ -138,10 +158,13 @@ function medianOf(runs: readonly LoadResult[]): Median {
     outOfOrder: total((result) => result.outOfOrder),
     heldBack: total((result) => result.heldBack),
     lagP99Ms: of((result) => result.lagP99Ms),
+    ownLagP99Ms: of((result) => result.ownLagP99Ms),
     serverCpu: of((result) => result.serverCpu),
     publisherCpu: of((result) => result.publisherCpu),
     subscriberCpu: of((result) => result.subscriberCpu),
     otherCpu: of((result) => result.otherCpu),
+    machineCpu: of((result) => result.machineCpu),
+    generatorPriority: of((result) => result.generatorPriority),
     rssMb: of((result) => result.rssMb),
     rssPeakMb: of((result) => result.rssPeakMb),
     voidRuns: runs.length - valid.length,

@@ -4,8 +4,13 @@
  */
 import { execFileSync } from 'node:child_process'
 import { availableParallelism, cpus, release, totalmem } from 'node:os'
+import { fileURLToPath } from 'node:url'
 import type { Median, SystemResult } from './compare-systems.js'
-import { GENERATOR_CPU_MAX, GENERATOR_LAG_P99_MS_MAX } from './load/coordinator.js'
+import {
+  GENERATOR_CPU_MAX,
+  GENERATOR_CPU_MAX_CLOSED,
+  GENERATOR_LAG_P99_MS_MAX,
+} from './load/result.js'
 import type { Scenario } from './scenarios/scenario.js'
 
 export interface ScenarioResult {
@@ -66,7 +71,11 @@ export function ratios(results: readonly ScenarioResult[]): string {
     const rate = ratio(broker.deliveredPerSecond, control.deliveredPerSecond)
     const p50 = ratio(broker.latency.p50, control.latency.p50)
     const p99 = ratio(broker.latency.p99, control.latency.p99)
-    lines.push(`${scenario.name}: ringcast/uws  delivered ${rate}  p50 ${p50}  p99 ${p99}`)
+    const floor =
+      scenario.plan.load.kind === 'open'
+        ? `  (p99 ${ms(broker.latency.p99)} ms over a noise floor of ${ms(control.latency.p99)} ms)`
+        : ''
+    lines.push(`${scenario.name}: ringcast/uws  delivered ${rate}  p50 ${p50}  p99 ${p99}${floor}`)
   }
   return lines.join('\n')
 }
@@ -80,12 +89,15 @@ export function footnotes(
     `Medians of ${runs} runs of ${seconds} s after a warm-up of 1 s, servers taking turns; ` +
       'losses are sums. delivered/s counts every delivery to every subscriber.',
     'cpu 100 % is one core; other is all else that ran on the machine.',
-    `Void (open loop only): a generator process above ${percent(GENERATOR_CPU_MAX)} of a core, ` +
-      `or its schedule more than ${GENERATOR_LAG_P99_MS_MAX} ms late (p99). Medians leave void runs out.`,
+    `Void: a generator process above ${percent(GENERATOR_CPU_MAX)} of a core (as fast as possible: ` +
+      `${percent(GENERATOR_CPU_MAX_CLOSED)}), or more than ${GENERATOR_LAG_P99_MS_MAX} ms late by its ` +
+      'own work (p99). Medians leave void runs out. What the schedule was late because the machine was ' +
+      'busy is in the latencies.',
   ]
   for (const { scenario, systems } of results) {
-    for (const { system, failures, median } of systems) {
+    for (const { system, failures, median, companions } of systems) {
       const label = `${scenario.name} ${system}`
+      for (const companion of companions) lines.push(`${label}: ${companion}`)
       for (const failure of failures) lines.push(`FAILED ${label}: ${failure}`)
       const { lost, announced, heldBack } = median
       if (lost > 0) lines.push(`${label}: ${announced} of the ${lost} lost were announced (GAP)`)
@@ -111,9 +123,16 @@ export function circumstancesLine({ cpu, cores, node, commit, startedAt }: Circu
   return `${cpu}, ${cores} cores, node ${node}, commit ${commit}, ${startedAt}`
 }
 
+/** The commit is that of the repository that this file lies in, wherever the command was called. */
+const HERE = fileURLToPath(new URL('.', import.meta.url))
+
 function commit(): string {
   const git = (...args: string[]) =>
-    execFileSync('git', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
+    execFileSync('git', args, {
+      cwd: HERE,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    }).trim()
   try {
     const dirty = git('status', '--porcelain', '--untracked-files=no') === '' ? '' : '+changes'
     return `${git('rev-parse', '--short', 'HEAD')}${dirty}`

@@ -17,6 +17,8 @@ export interface Server {
   readonly pid: number
   readonly host: string
   readonly port: number
+  /** Where it tells its version, configuration and threads, if it is a broker of ours. */
+  readonly statsUrl?: string
   /** Settles when the process ends, with the reason; never rejects. */
   readonly ended: Promise<string>
   stop(): Promise<void>
@@ -27,11 +29,13 @@ export interface ServerOptions {
   /** The compiled module to run. */
   readonly module: string
   readonly env: Readonly<Record<string, string>>
+  /** Arguments of Node itself. */
+  readonly execArgv?: readonly string[]
 }
 
 export async function startServer(options: ServerOptions): Promise<Server> {
   const host = '127.0.0.1'
-  const child = spawn(process.execPath, [options.module], {
+  const child = spawn(process.execPath, [...(options.execArgv ?? []), options.module], {
     env: { ...process.env, HOST: host, PORT: '0', ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true, // Its own process group: Ctrl-C reaches the benchmark, which then stops it.

@@ -136,6 +136,7 @@ function filesBelow(folder) {
   if (!existsSync(path)) return []
   return readdirSync(path, { withFileTypes: true }).flatMap((entry) => {
     const name = `${folder}/${entry.name}`
+    if (entry.name === 'node_modules') return [] // That of bench/peers.
     if (entry.isDirectory()) return filesBelow(name)
     return /\.ts$/.test(entry.name) && !entry.name.endsWith('.d.ts') ? [name] : []
   })

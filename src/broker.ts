@@ -3,7 +3,7 @@
  * Runs on: the main thread. Owns: gateway, listener, supervisor and what they share.
  */
 import type { Logger } from 'pino'
-import type { Config } from './config.js'
+import { type Config, configTexts } from './config.js'
 import { Gateway } from './gateway/gateway.js'
 import { Heartbeat } from './gateway/heartbeat.js'
 import { HttpDoor } from './gateway/http.js'
@@ -18,11 +18,19 @@ import {
   type MemoryPlan,
   type ShardMemory,
   sharedMemoryCeiling,
+  timingsOffset,
   topicCount,
 } from './shared-memory.js'
 import { Supervisor } from './supervisor.js'
 import { Counters, GATEWAY_COUNTERS, SHARD_COUNTERS } from './telemetry/counters.js'
+import {
+  readThreadTimings,
+  type ThreadReading,
+  ThreadTimings,
+  timingsBlock,
+} from './telemetry/thread-timings.js'
 import { readTopicRules } from './topic-rules.js'
+import { version } from './version.js'
 import { shardWorkerFile } from './worker-file.js'
 
 /** Of the time that a shutdown has, this much goes to what clients are still owed. */
@@ -50,6 +58,7 @@ export class Broker {
   readonly #heartbeat: Heartbeat
   readonly #config: Config
   readonly #logger: Logger
+  readonly #timings: ThreadTimings | undefined
   #stopping: Promise<void> | undefined
 
   private constructor(
@@ -58,6 +67,7 @@ export class Broker {
     supervisor: Supervisor,
     listener: Listener,
     heartbeat: Heartbeat,
+    timings: ThreadTimings | undefined,
     { config, loggerFor }: BrokerOptions,
   ) {
     this.port = port
@@ -67,6 +77,7 @@ export class Broker {
     this.#heartbeat = heartbeat
     this.#config = config
     this.#logger = loggerFor('broker')
+    this.#timings = timings
   }
 
   /** Starts the threads, then listens. Rejects when either cannot be done; then nothing is left running. */
@@ -88,10 +99,19 @@ export class Broker {
         memories.map(({ shard }) =>
           new Counters(common, countersOffset(shard + 1), SHARD_COUNTERS).snapshot(),
         ),
+      about: () => ({
+        process: processUse(),
+        config: configTexts(config),
+        ...(config.threadTimings ? { threads: threadReadings(common, config.workers) } : {}),
+      }),
     })
     const supervisor = new Supervisor(memories, {
       ...config,
-      task: { options: shardOptions(config), logLevel: config.logLevel },
+      task: {
+        options: shardOptions(config),
+        logLevel: config.logLevel,
+        threadTimings: config.threadTimings,
+      },
       workerFile: options.workerFile ?? shardWorkerFile(),
       logger: loggerFor('supervisor'),
       onDown: (shard) => setDown(gateway, shard, true),
@@ -107,7 +127,10 @@ export class Broker {
       gateway.start()
       const port = await listener.listen()
       const heartbeat = new Heartbeat(gateway, config.heartbeatIntervalMs)
-      return new Broker(port, gateway, supervisor, listener, heartbeat, options)
+      const timings = config.threadTimings
+        ? new ThreadTimings(timingsBlock(common, timingsOffset(0)))
+        : undefined
+      return new Broker(port, gateway, supervisor, listener, heartbeat, timings, options)
     } catch (error) {
       listener.close()
       gateway.stop()
@@ -146,6 +169,7 @@ export class Broker {
     }
     if (isOwed()) this.#logger.warn('shutting down with clients that have not taken everything')
     this.#heartbeat.stop()
+    this.#timings?.stop()
     const connections = this.gateway.sessions.size
     this.gateway.closeAll()
     if (connections > 0) await sleep(Math.min(LINGER_MS, Math.max(0, left() / 2)))
@@ -162,6 +186,25 @@ function memoryPlan(config: Config): MemoryPlan {
 /** Bytes that the broker's memory can grow to: what threads share, and the heaps of the shards. */
 export function memoryCeiling(config: Config): number {
   return sharedMemoryCeiling(memoryPlan(config)) + config.workers * config.shardHeapMb * 2 ** 20
+}
+
+function processUse() {
+  const { user, system } = process.cpuUsage()
+  return {
+    version: version(),
+    node: process.version,
+    uptime_sec: Math.floor(process.uptime()),
+    cpu_seconds: (user + system) / 1e6,
+    rss_bytes: process.memoryUsage.rss(),
+  }
+}
+
+/** Of the front thread and of each shard. */
+function threadReadings(common: SharedArrayBuffer, workers: number): ThreadReading[] {
+  return Array.from({ length: workers + 1 }, (_, thread) => {
+    const name = thread === 0 ? 'front' : `shard-${thread - 1}`
+    return readThreadTimings(name, timingsBlock(common, timingsOffset(thread)))
+  })
 }
 
 function shardOptions(config: Config): ShardOptions {

@@ -77,6 +77,12 @@ const server = {
     values: ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
     doc: 'Least level that is logged. Payloads are never logged, at any level.',
   },
+  threadTimings: {
+    env: 'THREAD_TIMINGS',
+    kind: 'boolean',
+    default: false,
+    doc: 'Whether each thread measures its garbage collection and the delay of its event loop, for `threads` of GET /stats. It costs a hundred timers a second on each.',
+  },
   shutdownTimeoutMs: {
     env: 'SHUTDOWN_TIMEOUT_MS',
     kind: 'duration',
@@ -395,6 +401,15 @@ export function loadConfig(
   }
   if (problems.length > 0) throw new ConfigError(problems)
   return { config, warnings: findMisspellings(env, names), overrides: diff(config, defaults) }
+}
+
+/** Every option's name and value as text. None of them is a secret; one that is must be left out here. */
+export function configTexts(config: Config): Record<string, string> {
+  const texts = fields.map((field) => [
+    options[field].env,
+    formatValue(options[field], config[field]),
+  ])
+  return Object.fromEntries(texts) as Record<string, string>
 }
 
 /** One option as it stands, and where its value comes from. */

@@ -35,6 +35,7 @@ describe('defaults', () => {
       corsOrigins: [],
       logLevel: 'info',
       shutdownTimeoutMs: 10_000,
+      threadTimings: false,
       workers: 3,
       ringBytes: 4 * MiB,
       topicBytesMax: 16 * MiB,

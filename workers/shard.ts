@@ -14,17 +14,21 @@ import {
   type ShardMemory,
   STOP_FLAG,
   THREAD_ID,
+  timingsOffset,
 } from '../src/shared-memory.js'
 import { createLogger } from '../src/telemetry/logging.js'
+import { ThreadTimings, timingsBlock } from '../src/telemetry/thread-timings.js'
 
 export interface ShardTask {
   readonly memory: ShardMemory
   readonly options: ShardOptions
   readonly logLevel: string
+  readonly threadTimings: boolean
 }
 
 /** Resolves when the broker has asked the thread to stop and the inbound ring is empty. */
-export default async function runShard({ memory, options, logLevel }: ShardTask): Promise<void> {
+export default async function runShard(task: ShardTask): Promise<void> {
+  const { memory, options, logLevel, threadTimings } = task
   const logger = createLogger(logLevel, `shard-${memory.shard}`)
   const common = new Int32Array(memory.common)
   const own = new Int32Array(memory.memory)
@@ -34,11 +38,14 @@ export default async function runShard({ memory, options, logLevel }: ShardTask)
     newEpoch: () => randomBytes(8).toString('hex'),
     logger,
   })
+  const timings = threadTimings
+    ? new ThreadTimings(timingsBlock(memory.common, timingsOffset(memory.shard + 1)))
+    : undefined
   await runDutyCycle({
     shard,
     bell: new Doorbell(own, SHARD_BELL),
     gatewayBell: new Doorbell(common, GATEWAY_BELL),
     mustStop: () => Atomics.load(common, STOP_FLAG >> 2) === 1,
     beat: () => void Atomics.add(own, HEARTBEAT >> 2, 1),
-  })
+  }).finally(() => timings?.stop())
 }

@@ -1,8 +1,16 @@
 /**
  * What publisher, subscriber and idle processes have in common: their line to the coordinator, and
  * their own CPU time.
- * Runs on: the load processes. Owns: the process's IPC channel and exit.
+ * Runs on: the load processes. Owns: the process's IPC channel and exit, and its timings.
  */
+import {
+  readThreadTimings,
+  type ThreadReading,
+  ThreadTimings,
+  timingsBlock,
+} from '../../src/telemetry/thread-timings.js'
+import { nowMs } from './clock.js'
+import type { Schedule } from './plan.js'
 
 /** Calls `handle` for every message. A process whose coordinator is gone ends. */
 export function listen<Incoming>(handle: (message: Incoming) => void | Promise<void>): void {
@@ -24,6 +32,26 @@ export function tell<Outgoing extends object>(message: Outgoing): void {
 
 export function fail(reason: string): void {
   tell({ type: 'failed', reason })
+}
+
+const timings = timingsBlock()
+new ThreadTimings(timings)
+
+export function readTimings(): ThreadReading {
+  return readThreadTimings('', timings)
+}
+
+/** Calls `note` at the end of each second, numbered from the measured time: −1 is warm-up. */
+export function eachSecond({ startMs, fromMs, untilMs }: Schedule, note: (second: number) => void) {
+  const next = (second: number) => {
+    const endMs = fromMs + (second + 1) * 1000
+    if (endMs > untilMs + 1) return
+    setTimeout(() => {
+      note(second)
+      next(second + 1)
+    }, endMs - nowMs())
+  }
+  next(Math.floor((startMs - fromMs) / 1000))
 }
 
 /** The share of one core that this process used between `begin()` and `end()`. */

@@ -7,13 +7,18 @@
  */
 import { nowMs } from './clock.js'
 import type { Schedule } from './plan.js'
-import type { PublisherConnection, SendLoop, SendOutcome } from './send-loop.js'
+import {
+  nextStream,
+  type PublisherConnection,
+  type SendLoop,
+  type SendOutcome,
+} from './send-loop.js'
 import { NO_ROOM } from './websocket.js'
 
 export class ClosedLoop implements SendLoop {
   readonly #connections: readonly PublisherConnection[]
   readonly #window: number
-  #delivered: readonly number[] = []
+  #delivered: readonly (number | null)[] = []
   #done: ((outcome: SendOutcome) => void) | undefined
   #untilMs = 0
   #isScheduled = false
@@ -30,7 +35,7 @@ export class ClosedLoop implements SendLoop {
     setTimeout(() => this.#finish(), schedule.untilMs - nowMs() + 1)
   }
 
-  credit(delivered: readonly number[]): void {
+  credit(delivered: readonly (number | null)[]): void {
     this.#delivered = delivered
     this.#schedule()
   }
@@ -59,22 +64,43 @@ export class ClosedLoop implements SendLoop {
 
   /** Returns true when the publisher could go on at once. */
   #fill(connection: PublisherConnection, timeMs: number): boolean {
-    const { client, frame, index } = connection
-    const limit = (this.#delivered[index] ?? 0) + this.#window
-    const before = connection.sent
-    while (connection.sent + frame.messages <= limit) {
+    const { client } = connection
+    let credit = this.#window - this.#underWay(connection)
+    const before = connection.frames
+    for (;;) {
+      const stream = nextStream(connection)
+      const { frame } = stream
+      if (frame.messages > credit) break
       const at = client.reserve(frame.bytes)
-      if (at === NO_ROOM) break
-      frame.write(client.sendBuffer, at, timeMs, connection.sent)
-      connection.sent += frame.messages
+      if (at === NO_ROOM) {
+        client.flush()
+        return connection.frames > before && !client.isBlocked
+      }
+      frame.write(client.sendBuffer, at, timeMs, stream.sent)
+      stream.sent += frame.messages
+      connection.frames++
+      credit -= frame.messages
     }
     client.flush()
-    const hasCredit = connection.sent + frame.messages <= limit
-    return hasCredit && connection.sent > before && !client.isBlocked
+    return false // Until the next credit comes.
+  }
+
+  /** Streams that nobody hears do not count, unless they are all that there is. */
+  #underWay({ streams }: PublisherConnection): number {
+    let heard = 0
+    let unheard = 0
+    for (const { number, sent } of streams) {
+      const delivered = this.#delivered[number]
+      if (delivered === null) unheard += sent
+      else heard += sent - (delivered ?? 0)
+    }
+    return heard === 0 && streams.every(({ number }) => this.#delivered[number] === null)
+      ? unheard
+      : heard
   }
 
   #finish(): void {
-    this.#done?.({ lagP99Ms: 0, heldBack: 0, unsent: 0 })
+    this.#done?.({ lagP99Ms: 0, ownLagP99Ms: 0, heldBack: 0, unsent: 0 })
     this.#done = undefined
   }
 }

@@ -1,6 +1,6 @@
 /**
  * Publish frames as templates: everything but time and numbers is written once.
- * Runs on: publisher processes. Owns: one template per publisher.
+ * Runs on: publisher processes. Owns: one template per stream.
  *
  *   MessagePack  header  [1, nil, topic, [[2, payload], … batch times]]
  *   JSON         header  {"type":"publish","topic":…,"message":{"payload":…}}     batch of 1
@@ -16,6 +16,7 @@ import {
 import { Opcode } from './frame-reader.js'
 import { arrayHeader, binHeader, NIL, shortText } from './msgpack.js'
 import type { LoadPlan } from './plan.js'
+import { topicOf } from './topics.js'
 import { clientHeaderBytes, writeFrameHeader } from './websocket.js'
 
 const RAW_ENCODING = 2
@@ -30,16 +31,11 @@ export interface FrameTemplate {
   write(to: Buffer, at: number, timeMs: number, firstNumber: number): void
 }
 
-export function frameTemplate(plan: LoadPlan, publisher: number): FrameTemplate {
-  const topic = topicOf(plan, publisher)
+export function frameTemplate(plan: LoadPlan, stream: number): FrameTemplate {
+  const topic = topicOf(plan, stream)
   return plan.encoding === 'msgpack'
-    ? new MsgpackTemplate(plan, publisher, topic)
-    : new JsonTemplate(plan, publisher, topic)
-}
-
-/** Publishers and subscribers take the topics in turn. */
-export function topicOf(plan: LoadPlan, index: number): string {
-  return `${plan.topicPrefix ?? 'bench'}.${index % plan.topics}`
+    ? new MsgpackTemplate(plan, stream, topic)
+    : new JsonTemplate(plan, stream, topic)
 }
 
 class MsgpackTemplate implements FrameTemplate {
@@ -50,9 +46,9 @@ class MsgpackTemplate implements FrameTemplate {
   readonly #first: number
   readonly #stride: number
 
-  constructor(plan: LoadPlan, publisher: number, topic: string) {
+  constructor(plan: LoadPlan, stream: number, topic: string) {
     const payload = Buffer.alloc(Math.max(plan.payloadBytes, BINARY_FACTS_BYTES), 'x')
-    payload.writeUInt32BE(publisher, 8)
+    payload.writeUInt32BE(stream, 8)
     const entryHead = Buffer.concat([
       arrayHeader(2),
       Buffer.of(RAW_ENCODING),
@@ -95,8 +91,8 @@ class JsonTemplate implements FrameTemplate {
   readonly #first: number
   readonly #stride: number
 
-  constructor(plan: LoadPlan, publisher: number, topic: string) {
-    const payload = jsonPayload(publisher, Math.max(plan.payloadBytes, JSON_FACTS_BYTES))
+  constructor(plan: LoadPlan, stream: number, topic: string) {
+    const payload = jsonPayload(stream, Math.max(plan.payloadBytes, JSON_FACTS_BYTES))
     const message = `{"payload":${payload}}`
     const messages = Array.from({ length: plan.batch }, () => message).join(',')
     const head =

@@ -2,10 +2,11 @@
  * What every payload says about itself, written by publishers and checked by subscribers.
  * Runs on: publishers and subscribers. Owns: nothing.
  *
- *   binary  [ time f64 | publisher u32 | number u32 | filler … ]     big-endian
+ *   binary  [ time f64 | stream u32 | number u32 | filler … ]     big-endian
  *   JSON    {"t":1000002345678901,"p":10007,"n":1000000042,"x":"filler"}
  *
- * Time is the intended send time of clock.ts in ms; number counts the publisher's messages from 0.
+ * Time is the intended send time of clock.ts in ms; number counts the stream's messages
+ * (topics.ts) from 0.
  * In JSON each value carries a constant (below) that fixes its digits: so a message is a template
  * with 30 digits replaced, and the subscriber reads them at known offsets. JSON time is in whole
  * µs.
@@ -16,30 +17,27 @@ export const BINARY_FACTS_BYTES = 16
 export const JSON_FACTS_BYTES = jsonFacts(0).length
 
 const TIME_BASE = 1e15
-const PUBLISHER_BASE = 1e4
+const STREAM_BASE = 1e4
 const NUMBER_BASE = 1e9
 const TIME_DIGITS = 16
-const PUBLISHER_DIGITS = 5
+const STREAM_DIGITS = 5
 const NUMBER_DIGITS = 10
 const TIME_AT = '{"t":'.length
-const PUBLISHER_AT = TIME_AT + TIME_DIGITS + ',"p":'.length
-const NUMBER_AT = PUBLISHER_AT + PUBLISHER_DIGITS + ',"n":'.length
-
-/** Publishers that the digits of `p` can tell apart. */
-export const PUBLISHERS_MAX = 9 * PUBLISHER_BASE
+const STREAM_AT = TIME_AT + TIME_DIGITS + ',"p":'.length
+const NUMBER_AT = STREAM_AT + STREAM_DIGITS + ',"n":'.length
 
 export interface FactsSink {
   /** One message arrived. */
-  message(timeMs: number, publisher: number, number: number): void
+  message(timeMs: number, stream: number, number: number): void
 }
 
-/** A JSON payload of publisher `p` with `fillerBytes` of filler; time and number are set later. */
-export function jsonPayload(publisher: number, payloadBytes: number): string {
-  return jsonFacts(publisher, 'x'.repeat(Math.max(0, payloadBytes - JSON_FACTS_BYTES)))
+/** A JSON payload of stream `p` with `fillerBytes` of filler; time and number are set later. */
+export function jsonPayload(stream: number, payloadBytes: number): string {
+  return jsonFacts(stream, 'x'.repeat(Math.max(0, payloadBytes - JSON_FACTS_BYTES)))
 }
 
-function jsonFacts(publisher: number, filler = ''): string {
-  return JSON.stringify({ t: 1e15, p: 1e4 + publisher, n: 1e9, x: filler })
+function jsonFacts(stream: number, filler = ''): string {
+  return JSON.stringify({ t: 1e15, p: 1e4 + stream, n: 1e9, x: filler })
 }
 
 /** `at` is where the payload's opening brace stands. */
@@ -55,10 +53,10 @@ export function setJsonNumber(bytes: Buffer, at: number, number: number): void {
 export function tryReadJsonFacts(bytes: Buffer, at: number, end: number, sink: FactsSink): boolean {
   if (at + JSON_FACTS_BYTES > end) return false
   const time = readDigits(bytes, at + TIME_AT, TIME_DIGITS)
-  const publisher = readDigits(bytes, at + PUBLISHER_AT, PUBLISHER_DIGITS)
+  const stream = readDigits(bytes, at + STREAM_AT, STREAM_DIGITS)
   const number = readDigits(bytes, at + NUMBER_AT, NUMBER_DIGITS)
-  if (time < TIME_BASE || publisher < PUBLISHER_BASE || number < NUMBER_BASE) return false
-  sink.message((time - TIME_BASE) / 1e3, publisher - PUBLISHER_BASE, number - NUMBER_BASE)
+  if (time < TIME_BASE || stream < STREAM_BASE || number < NUMBER_BASE) return false
+  sink.message((time - TIME_BASE) / 1e3, stream - STREAM_BASE, number - NUMBER_BASE)
   return true
 }
 
@@ -68,7 +66,7 @@ export function readParsedFacts(payload: unknown, sink: FactsSink): void {
   if (typeof t !== 'number' || typeof p !== 'number' || typeof n !== 'number') {
     throw new Error(`not a payload of this benchmark: ${JSON.stringify(payload)}`)
   }
-  sink.message((t - TIME_BASE) / 1e3, p - PUBLISHER_BASE, n - NUMBER_BASE)
+  sink.message((t - TIME_BASE) / 1e3, p - STREAM_BASE, n - NUMBER_BASE)
 }
 
 function writeDigits(bytes: Buffer, at: number, digits: number, value: number): void {

@@ -1,13 +1,17 @@
 /**
- * Sends on a schedule fixed in advance, whatever the server does.
+ * Sends on a schedule fixed in advance (schedule.ts), whatever the server does.
  * Runs on: publisher processes. Owns: the schedule of its publishers.
  *
- *   frame k of publisher i of P is due at   start + (k + i / P) × interval
+ *   frame k of publisher i of P is due at   start + schedule.dueAfterMs(k + i / P)
  *
- * The loop wakes every GRAIN_MS, sends all that is due in one burst per connection, and stamps each
- * frame with the time it was due, not with the time it left: whatever makes us late counts as
- * latency. How late we ourselves were is recorded too (`lag`), without what waited because the
- * server held us back.
+ * The loop wakes when the next frame is due, but not sooner than GRAIN_MS after it woke last: at high
+ * rates what is due meanwhile leaves in one write per connection. Each frame is stamped with the time
+ * it was due, not with the time it left: whatever makes us late counts as latency.
+ *
+ * How late frames left is recorded, without those that waited because the server held us back:
+ *   lag      all of it
+ *   own lag  of it, at most the CPU time that this process got since its last turn. The rest it stood
+ *            in the queue for a core: that is a busy machine and not a generator at its limit.
  *
  * It sleeps in `Atomics.wait`, exact to some 50 µs; timers wait whole milliseconds, and spinning
  * would take one of the cores from the broker.
@@ -15,7 +19,13 @@
 import { nowMs } from './clock.js'
 import { LatencyRecorder } from './latencies.js'
 import type { LoadPlan, Schedule } from './plan.js'
-import type { PublisherConnection, SendLoop, SendOutcome } from './send-loop.js'
+import { SendSchedule } from './schedule.js'
+import {
+  nextStream,
+  type PublisherConnection,
+  type SendLoop,
+  type SendOutcome,
+} from './send-loop.js'
 import { NO_ROOM } from './websocket.js'
 
 const GRAIN_MS = 0.5
@@ -33,17 +43,23 @@ interface Line {
 export class OpenLoop implements SendLoop {
   readonly #lines: readonly Line[]
   readonly #publishers: number
-  readonly #intervalMs: number
+  readonly #due: SendSchedule
   readonly #lag = new LatencyRecorder()
+  readonly #ownLag = new LatencyRecorder()
   readonly #bed = new Int32Array(new SharedArrayBuffer(4))
   #schedule: Schedule = { startMs: 0, fromMs: 0, untilMs: 0 }
   #done: ((outcome: SendOutcome) => void) | undefined
   #wakeMs = 0
+  #cpuMs = cpuMs()
   #heldBack = 0
 
-  constructor(connections: readonly PublisherConnection[], plan: LoadPlan, ratePerSecond: number) {
-    this.#publishers = plan.publishers
-    this.#intervalMs = (1000 * plan.publishers * plan.batch) / ratePerSecond
+  constructor(
+    connections: readonly PublisherConnection[],
+    { publishers, batch }: LoadPlan,
+    { ratePerSecond, rampMs = 0 }: { readonly ratePerSecond: number; readonly rampMs?: number },
+  ) {
+    this.#publishers = publishers
+    this.#due = new SendSchedule((1000 * publishers * batch) / ratePerSecond, rampMs)
     this.#lines = connections.map((connection) => ({ connection, dueMs: 0, isHeldBack: false }))
   }
 
@@ -63,28 +79,30 @@ export class OpenLoop implements SendLoop {
 
   readonly #turn = (): void => {
     const timeMs = nowMs()
+    const cpu = cpuMs()
+    const ownMs = cpu - this.#cpuMs
+    this.#cpuMs = cpu
     const { untilMs } = this.#schedule
-    let isFinished = true
+    let nextMs = Number.POSITIVE_INFINITY
     for (const line of this.#lines) {
-      this.#sendDue(line, timeMs)
-      if (line.dueMs < untilMs) isFinished = false
+      this.#sendDue(line, timeMs, ownMs)
+      nextMs = Math.min(nextMs, line.dueMs)
     }
-    if (isFinished || timeMs > untilMs + OVERTIME_MS) this.#finish()
-    else {
-      const grainsPassed = Math.floor((nowMs() - this.#wakeMs) / GRAIN_MS)
-      this.#wakeMs += Math.max(1, grainsPassed + 1) * GRAIN_MS
-      this.#sleep()
-    }
+    if (nextMs >= untilMs || timeMs > untilMs + OVERTIME_MS) return this.#finish()
+    this.#wakeMs = Math.max(nextMs, this.#wakeMs + GRAIN_MS, nowMs())
+    this.#sleep()
   }
 
-  #sendDue(line: Line, timeMs: number): void {
+  #sendDue(line: Line, timeMs: number, ownMs: number): void {
     const { connection } = line
-    const { client, frame } = connection
+    const { client } = connection
     if (client.isBlocked) {
       line.isHeldBack = true
       return
     }
     while (line.dueMs <= timeMs && line.dueMs < this.#schedule.untilMs) {
+      const stream = nextStream(connection)
+      const { frame } = stream
       let at = client.reserve(frame.bytes)
       if (at === NO_ROOM) {
         client.flush()
@@ -94,20 +112,23 @@ export class OpenLoop implements SendLoop {
         line.isHeldBack = true
         return
       }
-      frame.write(client.sendBuffer, at, line.dueMs, connection.sent)
+      frame.write(client.sendBuffer, at, line.dueMs, stream.sent)
       if (line.isHeldBack) this.#heldBack += frame.messages
-      else this.#lag.record(timeMs - line.dueMs)
-      connection.sent += frame.messages
+      else {
+        const lagMs = timeMs - line.dueMs
+        this.#lag.record(lagMs)
+        this.#ownLag.record(Math.min(lagMs, ownMs))
+      }
+      stream.sent += frame.messages
+      connection.frames++
       line.dueMs = this.#dueMs(connection)
     }
     client.flush()
     line.isHeldBack = false
   }
 
-  /** When the next frame of a publisher is due. Multiplied, not added up: no error gathers. */
-  #dueMs({ sent, frame, index }: PublisherConnection): number {
-    const frames = sent / frame.messages + index / this.#publishers
-    return this.#schedule.startMs + frames * this.#intervalMs
+  #dueMs({ frames, index }: PublisherConnection): number {
+    return this.#schedule.startMs + this.#due.dueAfterMs(frames + index / this.#publishers)
   }
 
   #sleep(): void {
@@ -121,14 +142,23 @@ export class OpenLoop implements SendLoop {
   }
 
   #finish(): void {
-    const { untilMs } = this.#schedule
+    const { startMs, untilMs } = this.#schedule
+    const wanted = this.#due.framesWithin(untilMs - startMs)
     let unsent = 0
-    for (const { dueMs, connection } of this.#lines) {
-      const frames = Math.max(0, Math.ceil((untilMs - dueMs) / this.#intervalMs))
-      unsent += frames * connection.frame.messages
+    for (const { connection } of this.#lines) {
+      const { frames, index } = connection
+      const left = Math.max(0, Math.ceil(wanted - index / this.#publishers) - frames)
+      unsent += left * nextStream(connection).frame.messages
     }
-    const lagP99Ms = this.#lag.finished().getValueAtPercentile(99) / 1e3
-    this.#done?.({ lagP99Ms, heldBack: this.#heldBack, unsent })
+    const p99 = (lag: LatencyRecorder) => lag.finished().getValueAtPercentile(99) / 1e3
+    const [lagP99Ms, ownLagP99Ms] = [p99(this.#lag), p99(this.#ownLag)]
+    this.#done?.({ lagP99Ms, ownLagP99Ms, heldBack: this.#heldBack, unsent })
     this.#done = undefined
   }
+}
+
+/** CPU time of this process so far. */
+function cpuMs(): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1e3
 }

@@ -3,16 +3,22 @@
  * Runs on: coordinator, publishers, subscribers. Owns: the message types between them.
  *
  *   coordinator → process   setup → start → (credit …) → drain (subscribers only)
- *   process → coordinator   ready, (progress …), published | received; failed at any time
+ *   process → coordinator   ready, (progress …), (sent | second …), published | received; failed at
+ *                           any time
  *
- * Times are those of clock.ts; lists are indexed by the publisher's number in the whole run.
+ * Times are those of clock.ts; lists are indexed by the stream's number (topics.ts) in the whole run.
  */
+
+import type { ThreadReading } from '../../src/telemetry/thread-timings.js'
 
 export type Encoding = 'msgpack' | 'json'
 
-/** Open: messages/s of all publishers together. Closed: messages under way per publisher. */
+/**
+ * Open: messages/s of all publishers together, reached in a line from 0 over `rampMs` (none unless
+ * told). Closed: messages under way per publisher.
+ */
 export type Load =
-  | { readonly kind: 'open'; readonly ratePerSecond: number }
+  | { readonly kind: 'open'; readonly ratePerSecond: number; readonly rampMs?: number }
   | { readonly kind: 'closed'; readonly window: number }
 
 export interface LoadPlan {
@@ -28,6 +34,10 @@ export interface LoadPlan {
   readonly load: Load
   /** Topics are `<prefix>.0`, `<prefix>.1` …; `bench` unless told. */
   readonly topicPrefix?: string
+  /** In several groups topics are `<prefix>.<group>.<n>`; one group unless told. */
+  readonly topicGroups?: number
+  /** Beside `subscribers`: each hears a whole group, by a pattern. None unless told. */
+  readonly patternSubscribers?: number
 }
 
 export interface Target {
@@ -55,16 +65,22 @@ export interface Start {
   readonly schedule: Schedule
 }
 
-export type ToPublisher = Setup | Start | { readonly type: 'credit'; readonly delivered: number[] }
+export type ToPublisher =
+  | Setup
+  | Start
+  | { readonly type: 'credit'; readonly delivered: (number | null)[] }
 export type ToSubscriber = Setup | Start | { readonly type: 'drain'; readonly published: number[] }
 
 export interface Published {
   readonly type: 'published'
-  /** Messages sent since the start; 0 for publishers of other processes. */
+  /** Messages sent since the start; 0 for streams of other processes. */
   readonly counts: number[]
   readonly cpuShare: number
-  /** Open loop: how late the schedule woke up, p99 in ms; 0 in a closed loop. */
+  /** Open loop: how late frames left, p99 in ms, whoever's fault it was; 0 in a closed loop. */
   readonly lagP99Ms: number
+  /** The part of it in which the generator was at work, and did not wait for a core: p99 in ms. */
+  readonly ownLagP99Ms: number
+  readonly timings: ThreadReading
   /** Open loop: messages that were due and waited because the server took no more bytes. */
   readonly heldBack: number
   /** Open loop: messages due in the run that the server had not taken long after it. */
@@ -85,6 +101,7 @@ export interface Received {
   /** Messages that arrived before they were meant to be sent: a broken clock. */
   readonly early: number
   readonly cpuShare: number
+  readonly timings: ThreadReading
   /** Latencies in µs, as hdr-histogram-js encodes them. */
   readonly latencies: string
 }
@@ -94,9 +111,36 @@ export interface Failed {
   readonly reason: string
 }
 
-export type FromPublisher = { readonly type: 'ready' } | Published | Failed
+export interface Ready {
+  readonly type: 'ready'
+  /** As os.getPriority() has it: −10 where the process could be put before others, else mostly 0. */
+  readonly priority: number
+}
+
+/** One second of a publisher process is over. Seconds count from the measured time: −1 is warm-up. */
+export interface Sent {
+  readonly type: 'sent'
+  readonly second: number
+  /** Since the start. */
+  readonly messages: number
+  readonly timings: ThreadReading
+}
+
+/** What arrived in one second at a subscriber process. */
+export interface Second {
+  readonly type: 'second'
+  readonly second: number
+  readonly delivered: number
+  readonly maxUs: number
+  /** Latencies, as coarse-histogram.ts packs them. */
+  readonly buckets: number[]
+  readonly timings: ThreadReading
+}
+
+export type FromPublisher = Ready | Sent | Published | Failed
 export type FromSubscriber =
-  | { readonly type: 'ready' }
+  | Ready
+  | Second
   | { readonly type: 'progress'; readonly delivered: (number | null)[] }
   | Received
   | Failed

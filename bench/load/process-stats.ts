@@ -2,7 +2,7 @@
  * CPU time and memory of another process, as Linux tells them.
  * Runs on: the coordinator. Owns: nothing. Elsewhere than on Linux everything is NaN.
  */
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 
 /** The kernel's unit for CPU times; 100 a second on every Linux that Node runs on. */
 const TICKS_PER_SECOND = 100
@@ -16,13 +16,9 @@ export interface ProcessStats {
 }
 
 export function readProcessStats(pid: number): ProcessStats {
-  const stat = readProc(pid, 'stat')
-  // The second field is the name in parentheses and may hold spaces: count from behind it.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  const ticks = Number(fields[USER_TICKS_FIELD]) + Number(fields[USER_TICKS_FIELD + 1])
   const status = readProc(pid, 'status')
   return {
-    cpuSeconds: ticks / TICKS_PER_SECOND,
+    cpuSeconds: cpuSecondsOf(readProc(pid, 'stat')),
     rssMb: statusMb(status, 'VmRSS'),
     rssPeakMb: statusMb(status, 'VmHWM'),
   }
@@ -43,6 +39,31 @@ export function machineCpuSeconds(): number {
 export function openFilesMax(pid: number | 'self'): number {
   const limit = /^Max open files\s+(\S+)/m.exec(readProc(pid, 'limits'))?.[1]
   return limit === undefined || limit === 'unlimited' ? Number.POSITIVE_INFINITY : Number(limit)
+}
+
+/** Of one thread of that process. */
+export function threadCpuSeconds(pid: number, tid: number): number {
+  return cpuSecondsOf(readProc(pid, `task/${tid}/stat`))
+}
+
+function cpuSecondsOf(stat: string): number {
+  // The second field is the name in parentheses and may hold spaces: count from behind it.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  const ticks = Number(fields[USER_TICKS_FIELD]) + Number(fields[USER_TICKS_FIELD + 1])
+  return ticks / TICKS_PER_SECOND
+}
+
+export function threadCount(pid: number): number {
+  return Number(/^Threads:\s+(\d+)/m.exec(readProc(pid, 'status'))?.[1])
+}
+
+/** Open file descriptors: sockets, pipes, files. NaN where it cannot be told. */
+export function openFiles(pid: number): number {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).length
+  } catch {
+    return Number.NaN
+  }
 }
 
 function statusMb(status: string, name: string): number {

@@ -6,13 +6,17 @@
  * The time of arrival is that of the read which brought the message, taken before its frames are
  * decoded: what our own decoding costs the later ones of a read is not the broker's latency.
  */
-import { CpuMeter, fail, listen, tell } from './child.js'
+import { getPriority } from 'node:os'
+import { Arrivals } from './arrivals.js'
+import { CpuMeter, eachSecond, fail, listen, readTimings, tell } from './child.js'
 import { nowMs } from './clock.js'
 import { type DecodeSink, JsonDecoder, MsgpackDecoder } from './decode.js'
-import { subscribeFrame, topicOf } from './encode.js'
-import { encodeLatencies, LatencyRecorder } from './latencies.js'
+import { subscribeFrame } from './encode.js'
+import { encodeLatencies } from './latencies.js'
 import type { LoadPlan, Schedule, Setup, ToSubscriber } from './plan.js'
+import { raisePriority } from './priority.js'
 import { Tally } from './tally.js'
+import { audienceOf, streamCount, subscriptionOf } from './topics.js'
 import { WebSocketClient } from './websocket.js'
 
 /** Few connections get large areas: fewer, larger reads. */
@@ -25,32 +29,28 @@ const PROGRESS_INTERVAL_MS = 2
 const DRAIN_QUIET_MS = 2000
 const DRAIN_MS_MAX = 20_000
 
-const latencies = new LatencyRecorder()
+const arrivals = new Arrivals()
 const cpu = new CpuMeter()
-let schedule: Schedule = {
-  startMs: 0,
-  fromMs: Number.POSITIVE_INFINITY,
-  untilMs: Number.POSITIVE_INFINITY,
-}
 let subscribers: Subscriber[] = []
 let arrivedMs = 0
 let progressMs = 0
-let early = 0
-let delivered = 0
 let announced = 0
 
 class Subscriber implements DecodeSink {
-  readonly topic: string
+  /** For each stream, whether it is ours. */
+  readonly audience: readonly boolean[]
   readonly tally: Tally
   readonly client: WebSocketClient
   readonly subscribed: Promise<void>
   readonly #plan: LoadPlan
+  readonly #subscription: string
   #acked: () => void = () => {}
 
   constructor({ target, plan, indexes }: Setup, index: number) {
     this.#plan = plan
-    this.topic = topicOf(plan, index)
-    this.tally = new Tally(plan.publishers)
+    this.#subscription = subscriptionOf(plan, index)
+    this.audience = audienceOf(plan, index)
+    this.tally = new Tally(streamCount(plan))
     this.subscribed = new Promise((resolve) => {
       this.#acked = resolve
     })
@@ -69,17 +69,14 @@ class Subscriber implements DecodeSink {
 
   async open(): Promise<void> {
     await this.client.opened()
-    const { opcode, body } = subscribeFrame(this.#plan, this.topic)
+    const { opcode, body } = subscribeFrame(this.#plan, this.#subscription)
     this.client.send(body, opcode)
     await this.subscribed
   }
 
-  message(timeMs: number, publisher: number, number: number): void {
-    const latencyMs = arrivedMs - timeMs
-    if (latencyMs < 0) early++
-    if (arrivedMs >= schedule.fromMs && arrivedMs < schedule.untilMs) delivered++
-    if (timeMs >= schedule.fromMs && timeMs < schedule.untilMs) latencies.record(latencyMs)
-    this.tally.note(publisher, number)
+  message(timeMs: number, stream: number, number: number): void {
+    arrivals.note(arrivedMs, timeMs)
+    this.tally.note(stream, number)
   }
 
   ack(): void {
@@ -91,14 +88,12 @@ class Subscriber implements DecodeSink {
   }
 
   refused(text: string): void {
-    fail(`subscriber of ${this.topic} got an error: ${text}`)
+    fail(`subscriber of ${this.#subscription} got an error: ${text}`)
   }
 
-  /** What this subscriber should have got: nothing of the publishers of other topics. */
+  /** What this subscriber should have got: nothing of other topics. */
   expected(published: readonly number[]): number[] {
-    return published.map((count, publisher) =>
-      topicOf(this.#plan, publisher) === this.topic ? count : 0,
-    )
+    return published.map((count, stream) => (this.audience[stream] === true ? count : 0))
   }
 }
 
@@ -112,33 +107,44 @@ async function open(setup: Setup): Promise<void> {
   subscribers = setup.indexes.map((index) => new Subscriber(setup, index))
   await Promise.all(subscribers.map((subscriber) => subscriber.open()))
   if (setup.plan.load.kind === 'closed') startProgress(setup.plan)
-  tell({ type: 'ready' })
+  const isOpen = setup.plan.load.kind === 'open'
+  tell({ type: 'ready', priority: isOpen ? raisePriority() : getPriority() })
 }
 
-function start(given: Schedule): void {
-  schedule = given
-  setTimeout(() => cpu.begin(), given.fromMs - nowMs())
-  setTimeout(() => cpu.end(), given.untilMs - nowMs())
+function start(schedule: Schedule): void {
+  arrivals.begin(schedule)
+  setTimeout(() => cpu.begin(), schedule.fromMs - nowMs())
+  setTimeout(() => cpu.end(), schedule.untilMs - nowMs())
+  eachSecond(schedule, () => rollSecond(nowMs())) // Where nothing arrives.
 }
 
 function onRead(): void {
   arrivedMs = nowMs()
+  rollSecond(arrivedMs)
   if (arrivedMs - progressMs >= PROGRESS_INTERVAL_MS) reportProgress()
+}
+
+function rollSecond(timeMs: number): void {
+  for (;;) {
+    const second = arrivals.tryRoll(timeMs)
+    if (second === undefined) return
+    tell({ type: 'second', ...second, timings: readTimings() })
+  }
 }
 
 let reportProgress: () => void = () => {}
 
-/** Closed loop: tells, per publisher, up to where the slowest subscriber here has got. */
+/** Closed loop: tells, per stream, up to where the slowest subscriber here has got. */
 function startProgress(plan: LoadPlan): void {
-  const audiences = Array.from({ length: plan.publishers }, (_, publisher) =>
-    subscribers.filter(({ topic }) => topic === topicOf(plan, publisher)),
+  const audiences = Array.from({ length: streamCount(plan) }, (_, stream) =>
+    subscribers.filter(({ audience }) => audience[stream] === true),
   )
   let last: string | undefined
   reportProgress = () => {
     progressMs = nowMs()
-    const floors = audiences.map((audience, publisher) => {
+    const floors = audiences.map((audience, stream) => {
       let floor = Number.POSITIVE_INFINITY
-      for (const { tally } of audience) floor = Math.min(floor, tally.next(publisher))
+      for (const { tally } of audience) floor = Math.min(floor, tally.next(stream))
       return floor === Number.POSITIVE_INFINITY ? null : floor
     })
     const text = floors.join()
@@ -150,6 +156,7 @@ function startProgress(plan: LoadPlan): void {
 }
 
 async function drain(published: readonly number[]): Promise<void> {
+  rollSecond(nowMs())
   const beganMs = nowMs()
   const wanted = subscribers.map((subscriber) => subscriber.expected(published))
   const isComplete = () => subscribers.every(({ tally }, i) => tally.isComplete(wanted[i] ?? []))
@@ -171,11 +178,12 @@ async function drain(published: readonly number[]): Promise<void> {
   tell({
     type: 'received',
     ...sum,
-    delivered,
+    delivered: arrivals.delivered,
     announced,
-    early,
+    early: arrivals.early,
     cpuShare: cpu.share,
-    latencies: encodeLatencies(latencies.finished()),
+    timings: readTimings(),
+    latencies: encodeLatencies(arrivals.finished()),
   })
 }
 

@@ -4,12 +4,13 @@
  */
 import { type MicroResult, type Mode, measure } from './case.js'
 import { codec } from './codec.js'
+import { limits } from './limits.js'
 import { copy, log } from './log.js'
 import { matcher } from './matcher.js'
 import { doorbell, ring } from './ring.js'
 
 /** Made when they are run: each takes memory, and one of them starts a thread. */
-export const GROUPS = { codec, matcher, ring, doorbell, log, copy } as const
+export const GROUPS = { codec, matcher, ring, doorbell, log, copy, limits } as const
 
 export type GroupName = keyof typeof GROUPS
 

@@ -46,8 +46,6 @@ export interface Messages {
   readonly start: number
   readonly end: number
   readonly count: number
-  /** JSON of the gateway's own making was checked there; everything else the shard looks at. */
-  readonly isCheckedJson: boolean
 }
 
 /** One topic with an empty log in shared memory. */
@@ -71,8 +69,7 @@ export function logUnderTest(): LogUnderTest {
     views,
     topic,
     log,
-    append: ({ start, end, count, isCheckedJson }) =>
-      appender.append(topic, 0, start, end, count, isCheckedJson, NOW_MS),
+    append: ({ start, end, count }) => appender.append(topic, 0, start, end, count, false, NOW_MS),
     messagesAt(count, encoding) {
       const start = next
       for (let index = 0; index < count; index++) {
@@ -82,7 +79,7 @@ export function logUnderTest(): LogUnderTest {
       }
       const end = next
       next += -next & 63
-      return { start, end, count, isCheckedJson: encoding === 'json' }
+      return { start, end, count }
     },
   }
 }

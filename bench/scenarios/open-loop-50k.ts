@@ -5,7 +5,7 @@
  *
  * Question: what latency, counted from the intended time of sending, at the rate the project was
  * asked for? Once in MessagePack and once in JSON. The broker runs with its defaults.
- * Void when: a generator process uses more than 80 % of a core, or sends later than 2 ms (p99).
+ * Void when: the generator is saturated, see load/result.ts.
  */
 import { ONE_TO_ONE, type Scenario } from './scenario.js'
 

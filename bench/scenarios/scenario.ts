@@ -2,6 +2,8 @@
  * What a scenario file says.
  * Runs on: the benchmark's main process. Owns: the type, and what most scenarios share.
  */
+import type { CompanionSpec } from '../companions/companion.js'
+import type { SystemName } from '../compare-systems.js'
 import type { LoadPlan } from '../load/plan.js'
 
 export interface Scenario {
@@ -13,6 +15,10 @@ export interface Scenario {
   readonly brokerEnv: Readonly<Record<string, string>>
   readonly publisherProcesses?: number
   readonly subscriberProcesses?: number
+  /** What goes on beside the load, in a process of its own. */
+  readonly companion?: CompanionSpec
+  /** The systems that can do this; all unless told. */
+  readonly systems?: readonly SystemName[]
 }
 
 /** One publisher, one subscriber, 128-byte payloads, one message per frame. */

@@ -6,6 +6,7 @@ export const Exit = {
   ok: { code: 0, doc: 'done' },
   failed: { code: 1, doc: 'the broker refused, or what was asked is not so (health: not healthy)' },
   usage: { code: 2, doc: 'wrong arguments or options' },
+  condition: { code: 3, doc: 'what --fail-if names is so (bench)' },
   unreachable: { code: 69, doc: 'no broker answers at the URL, or the connection was lost' },
   internal: { code: 70, doc: 'a bug in this command, or the broker could not go on' },
   config: { code: 78, doc: 'the configuration is wrong (start, config)' },

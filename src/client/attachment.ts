@@ -15,7 +15,7 @@
  */
 import { Backoff } from './backoff.js'
 import { SubscribeError, TimeoutError } from './errors.js'
-import type { RawMessage } from './message.js'
+import type { MessageSource } from './message.js'
 import type { AckResult, WireError, WireInfo } from './wire.js'
 
 /** A subscription as its client sees it, whatever its payloads are. */
@@ -26,7 +26,7 @@ export interface Subscriber {
   startOptions(): Readonly<Record<string, unknown>>
   onAck(result: AckResult): void
   onRefused(error: Error): void
-  onMessage(message: RawMessage): void
+  onMessage(source: MessageSource, at: number, seq: number): void
   onInfo(info: WireInfo): void
 }
 
@@ -127,8 +127,8 @@ export class Attachment {
     this.update()
   }
 
-  onMessage(message: RawMessage): void {
-    this.#receiver?.onMessage(message)
+  onMessage(source: MessageSource, at: number, seq: number): void {
+    this.#receiver?.onMessage(source, at, seq)
   }
 
   onInfo(info: WireInfo): void {

@@ -25,7 +25,7 @@ export interface Confirmation {
 export interface Bundle {
   readonly topic: string
   readonly batch: OutgoingBatch
-  /** By position in the batch; undefined where nobody waits. */
+  /** By position in the batch; with holes where nobody waits, and it ends with the last who does. */
   readonly confirmations: (Confirmation | undefined)[]
   /** Messages that want an ack. */
   confirmed: number
@@ -85,12 +85,15 @@ export function confirmedPart(bundle: Bundle): Bundle {
 /** Each message as a bundle of its own, so that each gets an answer of its own. */
 export function oneByOne(bundle: Bundle): Bundle[] {
   const { batch, confirmations } = bundle
-  return confirmations.map((confirmation, index) => ({
-    ...bundle,
-    batch: batch.pick([index]),
-    confirmations: [confirmation],
-    confirmed: confirmation === undefined ? 0 : 1,
-  }))
+  return Array.from({ length: batch.count }, (_, index) => {
+    const confirmation = confirmations[index]
+    return {
+      ...bundle,
+      batch: batch.pick([index]),
+      confirmations: [confirmation],
+      confirmed: confirmation === undefined ? 0 : 1,
+    }
+  })
 }
 
 /** Whether this refusal may be the fault of one message that the others need not share. */

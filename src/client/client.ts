@@ -129,9 +129,7 @@ export class Client extends SafeEmitter<ClientEvents> {
     )
     this.#sink = {
       onAck: (requestId, result) => this.#onAck(requestId, result),
-      onMessage: (message) => {
-        this.#attachments.get(message.pattern ?? message.topic)?.onMessage(message)
-      },
+      receiverOf: (text) => this.#attachments.get(text),
       onError: (requestId, error) => this.#onError(requestId, error),
       onPong: () => {},
       onInfo: (info) => this.#onInfo(info),
@@ -174,7 +172,8 @@ export class Client extends SafeEmitter<ClientEvents> {
    */
   publishNow(topic: string, payload: unknown, options?: PublishOptions): boolean {
     const isTaken = this.#publisher.publishNow(topic, payload, options)
-    if (isTaken) this.#callHook(this.#hooks.onPublish, topic, payload)
+    if (isTaken && this.#hooks.onPublish !== undefined)
+      this.#callHook(this.#hooks.onPublish, topic, payload)
     return isTaken
   }
 
@@ -234,7 +233,9 @@ export class Client extends SafeEmitter<ClientEvents> {
     const host = {
       codec: this.#settings.codec,
       update: () => attached.update(),
-      onConsume: (message: Message) => this.#callHook(this.#hooks.onConsume, message),
+      onConsume: (message: Message) => {
+        if (this.#hooks.onConsume !== undefined) this.#callHook(this.#hooks.onConsume, message)
+      },
       onError: (error: Error) => this.#tell(error),
       onEnded: () => {
         this.#subscriptions.delete(subscription as Subscription<never>)

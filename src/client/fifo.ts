@@ -1,46 +1,70 @@
 /**
- * A queue whose shift() costs the same at any length; Array's moves what is behind.
+ * A queue: an array used as a ring, so that neither end moves what is between, and what comes and goes
+ * one by one allocates nothing.
  * Runs on: Node and browsers. Owns: its items. Whoever pushes keeps the bound.
  */
-/** Slots in front that are given up only together. */
-const SLACK = 1024
+/** Slots that are there at all times; a power of two. */
+const SLOTS_MIN = 16
+/** Slots beyond which an empty queue begins anew. */
+const SLOTS_KEPT = 1024
 
 export class Fifo<Item> {
-  #items: (Item | undefined)[] = []
+  /** As many as a power of two. */
+  #slots: (Item | undefined)[] = emptySlots(SLOTS_MIN)
   #head = 0
+  #length = 0
 
   get length(): number {
-    return this.#items.length - this.#head
+    return this.#length
   }
 
   push(item: Item): void {
-    this.#items.push(item)
+    if (this.#length === this.#slots.length) this.#grow()
+    this.#slots[(this.#head + this.#length) & (this.#slots.length - 1)] = item
+    this.#length++
   }
 
   peek(): Item | undefined {
-    return this.#items[this.#head]
+    return this.#slots[this.#head]
   }
 
   shift(): Item | undefined {
-    if (this.#head === this.#items.length) return undefined
-    const item = this.#items[this.#head]
-    this.#items[this.#head] = undefined // Or it would live until the slack is given up.
-    this.#head++
-    if (this.#head === this.#items.length) {
-      this.#items = []
-      this.#head = 0
-    } else if (this.#head >= SLACK && this.#head * 2 > this.#items.length) {
-      this.#items = this.#items.slice(this.#head)
-      this.#head = 0
-    }
+    if (this.#length === 0) return undefined
+    const item = this.#slots[this.#head]
+    this.#slots[this.#head] = undefined // Or it would live for another lap.
+    this.#head = (this.#head + 1) & (this.#slots.length - 1)
+    this.#length--
+    if (this.#length === 0 && this.#slots.length > SLOTS_KEPT) this.#reset()
     return item
   }
 
   /** Takes everything out. */
   takeAll(): Item[] {
-    const items = this.#items.slice(this.#head) as Item[]
-    this.#items = []
-    this.#head = 0
+    const items = this.#inOrder() as Item[]
+    this.#reset()
     return items
   }
+
+  #grow(): void {
+    const slots = this.#inOrder()
+    slots.length = this.#slots.length * 2
+    this.#slots = slots.fill(undefined, this.#length)
+    this.#head = 0
+  }
+
+  #reset(): void {
+    this.#slots = emptySlots(SLOTS_MIN)
+    this.#head = 0
+    this.#length = 0
+  }
+
+  #inOrder(): (Item | undefined)[] {
+    const end = this.#head + this.#length
+    const wrapped = this.#slots.slice(0, Math.max(0, end - this.#slots.length))
+    return [...this.#slots.slice(this.#head, end), ...wrapped]
+  }
+}
+
+function emptySlots<Item>(count: number): (Item | undefined)[] {
+  return new Array<Item | undefined>(count).fill(undefined)
 }

@@ -3,7 +3,8 @@
  * Runs on: Node and browsers. Owns: nothing.
  */
 import { ProtocolError } from './errors.js'
-import type { OutgoingBatch, OutgoingMessage, Wire, WireSink } from './wire.js'
+import type { MessageSource } from './message.js'
+import type { Headers, OutgoingBatch, Properties, Wire, WireSink } from './wire.js'
 
 const decoder = new TextDecoder()
 
@@ -44,7 +45,13 @@ class JsonBatch implements OutgoingBatch {
     return this.#bytes
   }
 
-  add({ encoding, payload, id, headers, properties }: OutgoingMessage): void {
+  add(
+    encoding: number,
+    payload: Uint8Array,
+    id: Uint8Array | undefined,
+    headers: Headers | undefined,
+    properties: Properties | undefined,
+  ): void {
     if (encoding !== 1) throw new TypeError('a JSON connection takes JSON payloads only')
     const idText = id === undefined ? '' : `"id":"${uuid(id)}",`
     const headersText = headers === undefined ? '' : `,"headers":${JSON.stringify(headers)}`
@@ -72,6 +79,8 @@ class JsonBatch implements OutgoingBatch {
     for (const position of positions) batch.#append(this.#messages[position] as string)
     return batch
   }
+
+  release(): void {}
 }
 
 function uuid(bytes: Uint8Array): string {
@@ -132,19 +141,50 @@ function receive(data: Uint8Array | string, sink: WireSink): void {
 }
 
 function receiveEvent(event: JsonEvent, pattern: string | undefined, sink: WireSink): void {
-  const { message, topic, seq, ts } = event
-  const isBytes = message.encoding === 'base64'
-  sink.onMessage({
-    topic,
-    pattern,
-    seq,
-    timeMs: Date.parse(ts),
-    encoding: isBytes ? 2 : 1,
-    payload: isBytes ? fromBase64(message.payload as string) : { value: message.payload },
-    id: message.id,
-    headers: message.headers,
-    properties: message,
-  })
+  const source = new EventSource(event, pattern)
+  sink.receiverOf(pattern ?? event.topic)?.onMessage(source, 0, event.seq)
+}
+
+/** An event with the one message in it, decoded already. */
+class EventSource implements MessageSource {
+  readonly topic: string
+  readonly pattern: string | undefined
+  readonly #event: JsonEvent
+
+  constructor(event: JsonEvent, pattern: string | undefined) {
+    this.topic = event.topic
+    this.pattern = pattern
+    this.#event = event
+  }
+
+  get #isBytes(): boolean {
+    return this.#event.message.encoding === 'base64'
+  }
+
+  timeMsAt(): number {
+    return Date.parse(this.#event.ts)
+  }
+
+  encodingAt(): number {
+    return this.#isBytes ? 2 : 1
+  }
+
+  payloadAt(): Uint8Array | { readonly value: unknown } {
+    const { payload } = this.#event.message
+    return this.#isBytes ? fromBase64(payload as string) : { value: payload }
+  }
+
+  idAt(): string {
+    return this.#event.message.id
+  }
+
+  headersAt(): Readonly<Record<string, string>> | undefined {
+    return this.#event.message.headers
+  }
+
+  propertiesAt(): Readonly<Record<string, unknown>> {
+    return this.#event.message
+  }
 }
 
 function fromBase64(text: string): Uint8Array {

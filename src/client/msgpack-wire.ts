@@ -5,14 +5,21 @@
  * Events are measured, not decoded: a message keeps views of its frame.
  */
 import { Packr, Unpackr } from 'msgpackr'
-import { readArray, readBin, readStr, type Span, skipValue } from '../protocol/msgpack.js'
+import { NIL, readArray, readStr, type Span, skipValue } from '../protocol/msgpack.js'
+import { Buffers } from './buffers.js'
 import { ProtocolError } from './errors.js'
-import type { RawMessage } from './message.js'
-import type { AckResult, Frame, OutgoingBatch, OutgoingMessage, Wire, WireSink } from './wire.js'
+import { EventsFrame } from './events-frame.js'
+import type {
+  AckResult,
+  Frame,
+  Headers,
+  OutgoingBatch,
+  Properties,
+  Wire,
+  WireSink,
+} from './wire.js'
 
-const NIL = 0xc0
 const UINT32 = 0xce
-const FLOAT64 = 0xcb
 const PUBLISH = 1
 const SUBSCRIBE = 2
 const UNSUBSCRIBE = 3
@@ -25,16 +32,19 @@ const INFO = 37
 
 /** Array of 4, op, request id as uint32, and the array of messages with a 32-bit count. */
 const HEAD_BYTES_MAX = 2 + 5 + 5
-const BATCH_BYTES_MIN = 1024
+/** Array of 4, encoding, head of the payload, id, and nil. */
+const MESSAGE_EXTRA_BYTES_MAX = 2 + 5 + 18 + 1
+const RELEASED = new Uint8Array(0)
 
 const packr = new Packr({ useRecords: false, variableMapSize: true })
 const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsType: 'number' })
 const decoder = new TextDecoder()
 
 export function msgpackWire(): Wire {
+  const buffers = new Buffers()
   return {
     subprotocol: 'ringcast.v1.msgpack',
-    newBatch: (topic) => new MsgpackBatch(packr.pack(topic).slice()),
+    newBatch: (topic, bytes) => new MsgpackBatch(packr.pack(topic).slice(), bytes, buffers),
     subscribe: (requestId, text, options) => packed([SUBSCRIBE, requestId, text, options]),
     unsubscribe: (requestId, text) => packed([UNSUBSCRIBE, requestId, text]),
     ping: () => packed([PING, null]),
@@ -51,14 +61,15 @@ class MsgpackBatch implements OutgoingBatch {
   count = 0
   readonly #topic: Uint8Array
   readonly #bodyStart: number
+  readonly #buffers: Buffers
   #buffer: Uint8Array
   #end: number
-  readonly #starts: number[] = []
 
-  constructor(topic: Uint8Array) {
+  constructor(topic: Uint8Array, bytes: number, buffers: Buffers) {
     this.#topic = topic
     this.#bodyStart = HEAD_BYTES_MAX + topic.length
-    this.#buffer = new Uint8Array(this.#bodyStart + BATCH_BYTES_MIN)
+    this.#buffers = buffers
+    this.#buffer = buffers.take(this.#bodyStart + bytes)
     this.#end = this.#bodyStart
   }
 
@@ -66,14 +77,19 @@ class MsgpackBatch implements OutgoingBatch {
     return this.#end - this.#bodyStart
   }
 
-  add({ encoding, payload, id, headers, properties }: OutgoingMessage): void {
+  add(
+    encoding: number,
+    payload: Uint8Array,
+    id: Uint8Array | undefined,
+    headers: Headers | undefined,
+    properties: Properties | undefined,
+  ): void {
     const meta = headers === undefined ? undefined : packr.pack(headers)
     const extra = properties === undefined ? undefined : packr.pack(properties)
-    const most = 2 + 5 + payload.length + 18 + (meta?.length ?? 0) + (extra?.length ?? 0) + 1
-    this.#reserve(most)
+    const moreBytes = (meta?.length ?? 0) + (extra?.length ?? 0)
+    this.#reserve(MESSAGE_EXTRA_BYTES_MAX + payload.length + moreBytes)
     const buffer = this.#buffer
     let at = this.#end
-    this.#starts.push(at)
     const elements = extra !== undefined ? 5 : meta !== undefined ? 4 : id !== undefined ? 3 : 2
     buffer[at++] = 0x90 | elements
     buffer[at++] = encoding
@@ -118,17 +134,23 @@ class MsgpackBatch implements OutgoingBatch {
   }
 
   pick(positions: readonly number[]): OutgoingBatch {
-    const batch = new MsgpackBatch(this.#topic)
-    for (const position of positions) {
-      const end = this.#starts[position + 1] ?? this.#end
-      batch.#append(this.#buffer.subarray(this.#starts[position], end))
+    const batch = new MsgpackBatch(this.#topic, 0, this.#buffers)
+    let position = 0
+    let at = this.#bodyStart
+    for (const wanted of positions) {
+      for (; position < wanted; position++) at = skipValue(this.#buffer, at, this.#end)
+      batch.#append(this.#buffer.subarray(at, skipValue(this.#buffer, at, this.#end)))
     }
     return batch
   }
 
+  release(): void {
+    this.#buffers.giveBack(this.#buffer)
+    this.#buffer = RELEASED
+  }
+
   #append(message: Uint8Array): void {
     this.#reserve(message.length)
-    this.#starts.push(this.#end)
     this.#buffer.set(message, this.#end)
     this.#end += message.length
     this.count++
@@ -137,8 +159,9 @@ class MsgpackBatch implements OutgoingBatch {
   #reserve(bytes: number): void {
     const needed = this.#end + bytes
     if (needed <= this.#buffer.length) return
-    const larger = new Uint8Array(Math.max(needed, this.#buffer.length * 2))
+    const larger = this.#buffers.take(needed)
     larger.set(this.#buffer.subarray(0, this.#end))
+    this.#buffers.giveBack(this.#buffer)
     this.#buffer = larger
   }
 }
@@ -215,58 +238,13 @@ function receiveEvents(data: Uint8Array, at: number, sink: WireSink): number {
   }
   if (!readArray(data, next, end, span)) throw notAFrame()
   const count = span.length
-  next = span.start
-  const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
+  const frame = new EventsFrame(data, span.start, topic, pattern)
+  const receiver = sink.receiverOf(pattern ?? topic)
   for (let index = 0; index < count; index++) {
-    if (!readArray(data, next, end, span) || span.length < 4) throw notAFrame()
-    const elements = span.length
-    next = span.start
-    const seq = readNumber(data, view, next)
-    next += numberBytes(data, next)
-    const timeMs = readNumber(data, view, next)
-    next += numberBytes(data, next)
-    const encoding = data[next] as number
-    if (!readBin(data, next + 1, end, span)) throw notAFrame()
-    const payload = data.subarray(span.start, span.start + span.length)
-    next = span.start + span.length
-    let id: Uint8Array = NO_ID
-    let headers: Uint8Array | undefined
-    if (elements > 4) {
-      if (readBin(data, next, end, span)) {
-        id = data.subarray(span.start, span.start + span.length)
-        next = span.start + span.length
-      } else if (data[next] === NIL) {
-        next++
-      } else {
-        throw notAFrame()
-      }
-    }
-    if (elements > 5) {
-      const after = skipValue(data, next, end)
-      if (after < 0) throw notAFrame()
-      if (data[next] !== NIL) headers = data.subarray(next, after)
-      next = after
-    }
-    let properties: Uint8Array | undefined
-    if (elements > 6) {
-      const after = skipValues(data, next, elements - 6)
-      if (data[next] !== NIL) properties = data.subarray(next, after)
-      next = after
-    }
-    const message: RawMessage = {
-      topic,
-      pattern,
-      seq,
-      timeMs,
-      encoding,
-      payload,
-      id,
-      headers,
-      properties,
-    }
-    sink.onMessage(message)
+    frame.next()
+    receiver?.onMessage(frame, frame.at, frame.seq)
   }
-  return next
+  return frame.end
 }
 
 /** Elements that a newer broker may send, and that we do not know. */
@@ -277,19 +255,6 @@ function skipValues(data: Uint8Array, at: number, count: number): number {
     if (next < 0) throw notAFrame()
   }
   return next
-}
-
-const NO_ID = new Uint8Array(16)
-
-function readNumber(data: Uint8Array, view: DataView, at: number): number {
-  const mark = data[at] as number
-  if (mark === UINT32 && at + 5 <= data.length) return view.getUint32(at + 1)
-  if (mark === FLOAT64 && at + 9 <= data.length) return view.getFloat64(at + 1)
-  throw new ProtocolError(`seq and time must be uint32 or float64, got 0x${mark?.toString(16)}`)
-}
-
-function numberBytes(data: Uint8Array, at: number): number {
-  return data[at] === UINT32 ? 5 : 9
 }
 
 let lastText = ''

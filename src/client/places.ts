@@ -5,7 +5,6 @@
  * The ack of a subscribe says for each topic that there is what will come next (`cursors`), so a gap
  * is told with its exact range as soon as we are back, and nothing is taken twice.
  */
-import type { RawMessage } from './message.js'
 import type { AckResult } from './wire.js'
 
 /** Topics that one ack names and one subscribe may name; the broker has the same bound. */
@@ -54,6 +53,8 @@ export class Places {
   readonly #isPattern: boolean
   readonly #events: PlaceEvents
   readonly #places = new Map<string, Place>()
+  /** Where the last message came from: a frame has many of the same topic. */
+  #last: { readonly topic: string; readonly place: Place } | undefined
   #wasOn = false
   /** Every topic that matches is known: one that is not is new. */
   #isComplete = true
@@ -67,10 +68,6 @@ export class Places {
   /** Begins at a place that the user has kept. */
   startAt(fromSeq: number, epoch: string | undefined): void {
     this.#places.set(this.#text, { epoch, nextSeq: fromSeq, skippedTo: 0 })
-  }
-
-  epochOf(topic: string): string {
-    return this.#places.get(topic)?.epoch ?? ''
   }
 
   /** The fields of a subscribe that goes on where we are; undefined when we have been nowhere yet. */
@@ -125,21 +122,22 @@ export class Places {
     const place = this.#places.get(topic)
     if (place !== undefined) this.#tellGap(topic, place.nextSeq, place.skippedTo)
     this.#places.delete(topic)
+    this.#last = undefined
     this.#events.onDeleted(topic)
   }
 
-  /** True when the message is new; then it counts as taken. */
-  take({ topic, seq }: RawMessage): boolean {
+  /** The epoch of the message when it is new ('' if it is not known); then it counts as taken. */
+  take(topic: string, seq: number): string | undefined {
     const place = this.#placeOf(topic)
     // Seqs in between are no loss: they have expired. What is lost the broker tells by GAP, or the
     // ack of the next subscribe.
-    if (seq < place.nextSeq) return false
+    if (seq < place.nextSeq) return undefined
     place.nextSeq = seq + 1
-    return true
+    return place.epoch ?? ''
   }
 
   /** The message is not taken: there is no room. It will be asked for again. */
-  skip({ topic, seq }: RawMessage): void {
+  skip(topic: string, seq: number): void {
     const place = this.#placeOf(topic)
     if (place.nextSeq === 0) place.nextSeq = seq
     if (seq >= place.nextSeq) place.skippedTo = seq
@@ -175,11 +173,13 @@ export class Places {
   }
 
   #placeOf(topic: string): Place {
+    if (this.#last?.topic === topic) return this.#last.place
     let place = this.#places.get(topic)
     if (place === undefined) {
       place = { epoch: undefined, nextSeq: 0, skippedTo: 0 }
       this.#places.set(topic, place)
     }
+    this.#last = { topic, place }
     return place
   }
 

@@ -32,13 +32,15 @@ import { nextTurn } from './next-turn.js'
 import { isForLater, propertiesOf } from './properties.js'
 import { uuidBytes } from './uuid.js'
 import { WaitingRoom, type WaitingRoomOptions } from './waiting-room.js'
-import type { AckResult, Frame, OutgoingMessage, Wire, WireError } from './wire.js'
+import type { AckResult, Frame, Wire, WireError } from './wire.js'
 
 /** A frame leaves early when it has this many messages or bytes; the broker takes more. */
 const BATCH_MESSAGES_MAX = 1024
 const BATCH_BYTES_MAX = 128 * 1024
 /** The broker takes 10 000 requests that wait for their ack, of each connection. */
 const FRAMES_IN_FLIGHT_MAX = 1024
+/** Bundles of one turn that begin as large as the last frame was; who has more topics has smaller ones. */
+const SIZED_OPEN_MAX = 8
 /** How often the socket is asked whether it has room again: it does not tell. */
 const ROOM_POLL_MS = 4
 /** How often overdue confirmations are looked for, at most. */
@@ -100,12 +102,18 @@ export class Publisher {
   readonly #options: PublisherOptions
   /** By topic. */
   readonly #open = new Map<string, Bundle>()
+  /** The one that was added to last: most publishers stay with a topic for a while. */
+  #lastOpen: Bundle | undefined
+  /** Bytes of the frame that left last; the next one is likely to have as many. */
+  #lastFrameBytes = 0
   #ready = new Fifo<Bundle>()
   /** By request id. */
   readonly #inFlight = new Map<number, Bundle>()
   /** Refused by a broker that shuts down; for the next one. */
   #postponed: Bundle[] = []
   readonly #waiting: WaitingRoom
+  /** Bytes that may be pending, by what the socket had buffered when it was looked at last. */
+  #roomBytes = 0
   /** Bytes not yet given to the socket, and bytes in flight. */
   #pendingBytes = 0
   #inFlightBytes = 0
@@ -142,21 +150,25 @@ export class Publisher {
       this.#watchForRoom()
       return false
     }
-    this.#add(topic, this.#encode(payload, options, false), undefined)
+    const bytes = encodePayload(this.#options.codec, payload)
+    const id = options?.id === undefined ? undefined : uuidBytes(options.id)
+    this.#add(topic, bytes, id, options, undefined)
     return true
   }
 
   publish(topic: string, payload: unknown, options?: PublishOptions): Promise<PublishResult> {
     return new Promise((resolve, reject) => {
       if (this.#closedBy !== undefined) throw this.#closedBy
-      const message = this.#encode(payload, options, true)
+      const bytes = encodePayload(this.#options.codec, payload)
+      const id = this.#idOf(options)
       const confirmation = { resolve, reject }
       if (this.#hasRoom) {
-        this.#add(topic, message, confirmation)
+        this.#add(topic, bytes, id, options, confirmation)
         return
       }
-      const kept = { ...message, payload: message.payload.slice() }
-      this.#wait(message.payload.length, () => this.#add(topic, kept, confirmation), reject)
+      const [keptBytes, keptId] = [bytes.slice(), id?.slice()]
+      const go = () => this.#add(topic, keptBytes, keptId, options, confirmation)
+      this.#wait(bytes.length, go, reject)
     })
   }
 
@@ -169,11 +181,13 @@ export class Publisher {
     return new Promise((resolve, reject) => {
       if (payloads.length === 0) throw new RangeError('payloads must not be empty')
       if (this.#closedBy !== undefined) throw this.#closedBy
+      const { codec } = this.#options
       const bundle = this.#newBundle(topic, true)
       const { batch, confirmations } = bundle
+      const properties = options === undefined ? undefined : propertiesOf(options)
       for (const payload of payloads) {
-        batch.add(this.#encode(payload, options, true))
-        confirmations.push(undefined)
+        const bytes = encodePayload(codec, payload)
+        batch.add(codec.encoding, bytes, this.#idOf(undefined), options?.headers, properties)
       }
       this.#checkFrame(batch.bytes, topic)
       // Resolved in order: the first is known when the last is.
@@ -212,6 +226,7 @@ export class Publisher {
     if (bundle === undefined) return false
     resolveBundle(bundle, result)
     this.#settled(bundle)
+    bundle.batch.release() // What the broker has acked, it has read.
     return true
   }
 
@@ -284,6 +299,7 @@ export class Publisher {
     this.#postponed = []
     this.#inFlight.clear()
     this.#open.clear()
+    this.#lastOpen = undefined
     this.#pendingBytes = 0
     this.#inFlightBytes = 0
     for (const bundle of bundles) this.#reject(bundle, error)
@@ -292,7 +308,11 @@ export class Publisher {
 
   /** True while publishNow() would refuse. */
   get #isFull(): boolean {
-    return this.#pendingBytes + this.#outlet.bufferedBytes > this.#options.highWaterMarkBytes
+    // Looked at again only when it matters: since it was, the socket can have taken bytes, and what it
+    // was given since then is counted by #send().
+    if (this.#pendingBytes <= this.#roomBytes) return false
+    this.#roomBytes = this.#options.highWaterMarkBytes - this.#outlet.bufferedBytes
+    return this.#pendingBytes > this.#roomBytes
   }
 
   /** True while publish() need not wait, if nobody else does. */
@@ -310,21 +330,10 @@ export class Publisher {
     return this.#inFlight.size < FRAMES_IN_FLIGHT_MAX
   }
 
-  #encode(
-    payload: unknown,
-    options: PublishOptions | undefined,
-    isConfirmed: boolean,
-  ): OutgoingMessage {
-    const { codec, onLostConnection } = this.#options
-    // Sent again, a message must be the same message: it keeps its id.
-    const needsId = isConfirmed && onLostConnection === 'resend'
-    return {
-      encoding: codec.encoding,
-      payload: encodePayload(codec, payload),
-      id: options?.id !== undefined || needsId ? uuidBytes(options?.id) : undefined,
-      headers: options?.headers,
-      properties: options === undefined ? undefined : propertiesOf(options),
-    }
+  /** Sent again, a message must be the same message: it keeps its id. Valid until the next call. */
+  #idOf(options: PublishOptions | undefined): Uint8Array | undefined {
+    const needsId = this.#options.onLostConnection === 'resend'
+    return options?.id !== undefined || needsId ? uuidBytes(options?.id) : undefined
   }
 
   #wait(bytes: number, go: () => void, reject: (error: Error) => void): void {
@@ -333,22 +342,26 @@ export class Publisher {
     this.#watchForTimeouts()
   }
 
-  #add(topic: string, message: OutgoingMessage, confirmation: Confirmation | undefined): void {
-    this.#checkFrame(message.payload.length, topic)
+  #add(
+    topic: string,
+    payload: Uint8Array,
+    id: Uint8Array | undefined,
+    options: PublishOptions | undefined,
+    confirmation: Confirmation | undefined,
+  ): void {
+    this.#checkFrame(payload.length, topic)
+    const properties = options === undefined ? undefined : propertiesOf(options)
     // What is kept for later stands in a frame of its own: the broker takes no mixed ones.
-    const isDelayed = message.properties !== undefined && isForLater(message.properties)
+    const isDelayed = properties !== undefined && isForLater(properties)
     if (isDelayed) this.#close(topic)
-    let bundle = this.#open.get(topic)
-    if (bundle === undefined) {
-      bundle = this.#newBundle(topic, false)
-      this.#open.set(topic, bundle)
-    }
-    const { batch, confirmations } = bundle
+    const last = this.#lastOpen
+    const bundle = last?.topic === topic ? last : this.#openBundle(topic)
+    const { batch } = bundle
     const bytesBefore = batch.bytes
-    batch.add(message)
+    batch.add(this.#options.codec.encoding, payload, id, options?.headers, properties)
     this.#pendingBytes += batch.bytes - bytesBefore
-    confirmations.push(confirmation)
     if (confirmation !== undefined) {
+      bundle.confirmations[batch.count - 1] = confirmation
       bundle.confirmed++
       this.#unconfirmed++
       this.#watchForTimeouts()
@@ -374,10 +387,23 @@ export class Publisher {
     throw new InvalidPayloadError(text)
   }
 
+  #openBundle(topic: string): Bundle {
+    let bundle = this.#open.get(topic)
+    if (bundle === undefined) {
+      bundle = this.#newBundle(topic, false)
+      this.#open.set(topic, bundle)
+    }
+    this.#lastOpen = bundle
+    return bundle
+  }
+
   #newBundle(topic: string, isWhole: boolean): Bundle {
     return {
       topic,
-      batch: this.#wire.newBatch(topic),
+      batch: this.#wire.newBatch(
+        topic,
+        this.#open.size < SIZED_OPEN_MAX ? this.#lastFrameBytes : 0,
+      ),
       confirmations: [],
       confirmed: 0,
       order: ++this.#lastOrder,
@@ -391,6 +417,7 @@ export class Publisher {
     const bundle = this.#open.get(topic)
     if (bundle === undefined) return
     this.#open.delete(topic)
+    this.#lastOpen = undefined
     this.#ready.push(bundle)
   }
 
@@ -412,7 +439,13 @@ export class Publisher {
       this.#inFlight.set(requestId, bundle)
       this.#inFlightBytes += bundle.batch.bytes
     }
-    this.#outlet.send(bundle.batch.frame(requestId))
+    const { batch } = bundle
+    this.#lastFrameBytes = batch.bytes
+    this.#outlet.send(batch.frame(requestId))
+    const { bufferedBytes } = this.#outlet
+    this.#roomBytes = this.#options.highWaterMarkBytes - bufferedBytes
+    // Sockets copy what they are given, or have written it by now.
+    if (requestId === undefined && bufferedBytes === 0) batch.release()
   }
 
   #takeInFlight(requestId: number): Bundle | undefined {

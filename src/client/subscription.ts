@@ -16,7 +16,7 @@ import {
   makeHandler,
   type RunHandler,
 } from './handler.js'
-import { Message, type RawMessage } from './message.js'
+import { Message, type MessageSource } from './message.js'
 import { type EpochChange, type Gap, Places } from './places.js'
 import { SafeEmitter } from './safe-emitter.js'
 import type { AckResult, WireInfo } from './wire.js'
@@ -288,15 +288,16 @@ export class Subscription<Payload = unknown>
   }
 
   /** @internal */
-  onMessage(raw: RawMessage): void {
+  onMessage(source: MessageSource, at: number, seq: number): void {
     if (this.#isEnded) return
     this.#isSkipping ||= !this.wantsMessages && this.queued >= this.#maxInFlight * 2 + OVERSHOOT
     if (this.#isSkipping) {
-      this.#places.skip(raw)
+      this.#places.skip(source.topic, seq)
       return
     }
-    if (!this.#places.take(raw)) return // Seen before the connection was lost.
-    const message = new Message(raw, this.#places.epochOf(raw.topic), this.#host.codec)
+    const epoch = this.#places.take(source.topic, seq)
+    if (epoch === undefined) return // Seen before the connection was lost.
+    const message = new Message(source, at, seq, epoch, this.#host.codec)
     this.#host.onConsume(message)
     this.#queue.push(message)
     this.#servePulls()

@@ -7,8 +7,12 @@ const POOL_BYTES = 16_384 // getRandomValues() gives at most 65 536 at once.
 
 const pool = new Uint8Array(POOL_BYTES)
 let used = POOL_BYTES
+const id = new Uint8Array(ID_BYTES)
 
-/** The bytes of a UUID given as text, or of a new random one. Throws InvalidPayloadError. */
+/**
+ * The bytes of a UUID given as text, or of a new random one, which are valid until the next call: one
+ * is made for each message that is confirmed. Throws InvalidPayloadError.
+ */
 export function uuidBytes(text: string | undefined): Uint8Array {
   if (text === undefined) return randomId()
   if (!UUID.test(text)) throw new InvalidPayloadError('id must be a valid UUID')
@@ -23,7 +27,7 @@ function randomId(): Uint8Array {
     crypto.getRandomValues(pool)
     used = 0
   }
-  const id = pool.slice(used, used + ID_BYTES)
+  for (let index = 0; index < ID_BYTES; index++) id[index] = pool[used + index] as number
   used += ID_BYTES
   id[6] = ((id[6] as number) & 0x0f) | 0x40
   id[8] = ((id[8] as number) & 0x3f) | 0x80

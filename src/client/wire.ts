@@ -2,16 +2,22 @@
  * What a client says and hears, whatever the encoding of the connection.
  * Runs on: Node and browsers. Owns: nothing; msgpack-wire.ts and json-wire.ts are the two encodings.
  */
-import type { RawMessage } from './message.js'
+import type { MessageSource } from './message.js'
 
 /** Answers and events, in the order they stand in a frame. */
 export interface WireSink {
   onAck(requestId: number, result: AckResult): void
-  onMessage(message: RawMessage): void
+  /** Who gets the messages of this topic or pattern; asked once for all that a frame has of it. */
+  receiverOf(text: string): MessageReceiver | undefined
   /** requestId is undefined for refusals of publishes that wanted no ack. */
   onError(requestId: number | undefined, error: WireError): void
   onPong(): void
   onInfo(info: WireInfo): void
+}
+
+export interface MessageReceiver {
+  /** One message: its place in the frame, and its seq. */
+  onMessage(source: MessageSource, at: number, seq: number): void
 }
 
 export interface AckResult {
@@ -48,32 +54,35 @@ export interface WireInfo {
   readonly details: Readonly<Record<string, unknown>>
 }
 
-/** One message to publish, its payload encoded. */
-export interface OutgoingMessage {
-  readonly encoding: 0 | 1 | 2
-  readonly payload: Uint8Array
-  /** 16 bytes; undefined: the broker gives one. */
-  readonly id: Uint8Array | undefined
-  readonly headers: Readonly<Record<string, string>> | undefined
-  /** By their names on the wire (properties.ts); undefined: none. */
-  readonly properties: Readonly<Record<string, unknown>> | undefined
-}
+export type Headers = Readonly<Record<string, string>>
+/** By their names on the wire (properties.ts). */
+export type Properties = Readonly<Record<string, unknown>>
 
 /** Messages for one topic that leave in one frame. */
 export interface OutgoingBatch {
   readonly count: number
   /** Bytes collected so far, about as many as the frame will have. */
   readonly bytes: number
-  add(message: OutgoingMessage): void
+  /** Copies one message, its payload encoded. The id has 16 bytes; undefined: the broker gives one. */
+  add(
+    encoding: 0 | 1 | 2,
+    payload: Uint8Array,
+    id: Uint8Array | undefined,
+    headers: Headers | undefined,
+    properties: Properties | undefined,
+  ): void
   /** The frame; requestId undefined: no ack is wanted. The batch can be framed again after that. */
   frame(requestId: number | undefined): Uint8Array | string
-  /** Some of the messages, by position, as a batch of their own. */
+  /** Some of the messages, by position in rising order, as a batch of their own. */
   pick(positions: readonly number[]): OutgoingBatch
+  /** The batch is not used again, and nobody reads its frames any more: their bytes may be. */
+  release(): void
 }
 
 export interface Wire {
   readonly subprotocol: string
-  newBatch(topic: string): OutgoingBatch
+  /** With room for so many bytes at first. */
+  newBatch(topic: string, bytes: number): OutgoingBatch
   subscribe(requestId: number, text: string, options: Readonly<Record<string, unknown>>): Frame
   unsubscribe(requestId: number, text: string): Frame
   ping(): Frame

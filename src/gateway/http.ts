@@ -39,6 +39,8 @@ export interface BrokerState {
   readonly startedAtMs: number
   readonly topicCount: () => number
   readonly shardCounters: () => readonly Readonly<Record<string, number>>[]
+  /** What else /stats says of the process: its use of the machine, its configuration. */
+  readonly about: () => Readonly<Record<string, unknown>>
 }
 
 type TokenlessRequest = ControlRequest extends infer Request
@@ -86,7 +88,7 @@ export class HttpDoor {
     }
     if (path === '/stats') {
       if (method !== 'GET') return respond(notAllowed('GET'))
-      return this.#stats(respond)
+      return this.#stats(request.query, respond)
     }
     if (path === '/topics') {
       if (method === 'GET') return this.#list(respond)
@@ -154,25 +156,33 @@ export class HttpDoor {
     })
   }
 
-  #stats(respond: Respond): void {
+  /** `?topics=none` leaves out the topics, and with them the round trip to every shard. */
+  #stats(query: URLSearchParams, respond: Respond): void {
+    const wanted = query.get('topics')
+    if (wanted === 'none') return respond({ status: 200, body: JSON.stringify(this.#counters()) })
+    if (wanted !== null) throw new Refusal(Reply.badRequest, 'topics must be none, or left out')
+    const counters = this.#counters() // Before we fill the rings ourselves.
     this.#allTopics((topics) => {
-      const { counters, sessions, subscribing, fanOut } = this.#gateway
       const byName = topics.map(({ name, messages, held, subscribers }) => [
         name,
         { messages, held, subscribers },
       ])
-      respond({
-        status: 200,
-        body: JSON.stringify({
-          topics: Object.fromEntries(byName),
-          connections: sessions.size,
-          subscribers: subscribing.total,
-          lagging: fanOut.lagCount,
-          gateway: counters.snapshot(),
-          workers: this.#state.shardCounters(),
-        }),
-      })
+      const body = { topics: Object.fromEntries(byName), ...counters }
+      respond({ status: 200, body: JSON.stringify(body) })
     })
+  }
+
+  #counters(): object {
+    const { counters, sessions, subscribing, fanOut, links } = this.#gateway
+    return {
+      connections: sessions.size,
+      subscribers: subscribing.total,
+      lagging: fanOut.lagCount,
+      rings: links.map(({ depth }) => depth),
+      gateway: counters.snapshot(),
+      workers: this.#state.shardCounters(),
+      ...this.#state.about(),
+    }
   }
 
   #create(request: HttpRequestData, respond: Respond): void {

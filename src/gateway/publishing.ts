@@ -9,8 +9,10 @@
 import { Refusal, Reply } from '../errors.js'
 import { type JsonMessage, messagesBytes, writeMessages } from '../protocol/json-frames.js'
 import type { MsgpackFrameReader } from '../protocol/msgpack-frames.js'
+import { copyToShared } from '../ring/copy.js'
 import {
   Inbound,
+  PUBLISH_CLAIMS_JSON,
   PUBLISH_DELAYED,
   PUBLISH_JSON,
   PUBLISH_PROPERTIES,
@@ -56,11 +58,13 @@ export class Publishing {
     const length = read.messagesEnd - from
     const link = this.#links[topic.shard] as ShardLink
     const start = this.#claim(link, Publish.headerBytes + length)
-    const { ints, bytes } = link.views
+    const { ints } = link.views
     const field = start >> 2
     const shift = Publish.headerBytes - from
     ints[field + Publish.requester] = requester
-    ints[field + Publish.flags] = propertyFlags(read.hasProperties, read.delayed > 0)
+    ints[field + Publish.flags] =
+      (read.claimsJson ? PUBLISH_CLAIMS_JSON : 0) |
+      propertyFlags(read.hasProperties, read.delayed > 0)
     ints[field + Publish.topicHash] = topic.hash
     ints[field + Publish.topicStart] = read.topicStart + shift
     ints[field + Publish.topicLength] = read.topicLength
@@ -69,7 +73,8 @@ export class Publishing {
     ints[field + Publish.messagesStart] = read.messagesStart + shift
     ints[field + Publish.messagesEnd] = read.messagesEnd + shift
     ints[field + Publish.count] = read.count
-    bytes.set(frame.subarray(from, read.messagesEnd), start + Publish.headerBytes)
+    const source = frame.subarray(from, read.messagesEnd)
+    copyToShared(link.views, start + Publish.headerBytes, source)
     link.in.commit(Inbound.publish, Publish.headerBytes + length)
     link.publish()
   }

@@ -35,6 +35,11 @@ export class ShardLink {
     this.#bell = new Doorbell(this.views.ints, SHARD_BELL)
   }
 
+  /** Bytes that wait in either ring: records that the shard, or we, have not read yet. */
+  get depth(): { readonly inbound_bytes: number; readonly outbound_bytes: number } {
+    return { inbound_bytes: this.in.unread(), outbound_bytes: this.out.unread() }
+  }
+
   /** Sends what was committed to the inbound ring. */
   publish(): void {
     this.in.publish()

@@ -59,7 +59,10 @@ export class TopicNames {
       this.#byName.clear()
       this.#byHash.clear()
     }
-    const bytes = Buffer.from(name)
+    // Memory of its own: Buffer.from() would cut it from a block of 8 KiB, and a name that is kept for
+    // long would keep all of that, and whatever passing things were cut from it.
+    const bytes = Buffer.allocUnsafeSlow(Buffer.byteLength(name))
+    bytes.write(name)
     const hash = hashTopic(bytes, 0, bytes.length)
     const publishProblem = isReserved(name)
       ? 'topic must not begin with $, such topics belong to the broker'

@@ -31,25 +31,25 @@ export function entryHeaderBytes(seq: number): number {
 
 /** Writes array mark, seq and time; returns the offset behind them. */
 export function writeEntryHeader(
-  buffer: Buffer,
+  view: DataView,
   at: number,
   seq: number,
   timeMs: number,
   mark = ARRAY_OF_6,
 ): number {
-  buffer[at] = mark
+  view.setUint8(at, mark)
   let next = at + 1
   if (seq < TWO_32) {
-    buffer[next] = UINT32
-    buffer.writeUInt32BE(seq, next + 1)
+    view.setUint8(next, UINT32)
+    view.setUint32(next + 1, seq)
     next += 5
   } else {
-    buffer[next] = FLOAT64
-    buffer.writeDoubleBE(seq, next + 1)
+    view.setUint8(next, FLOAT64)
+    view.setFloat64(next + 1, seq)
     next += 9
   }
-  buffer[next] = FLOAT64
-  buffer.writeDoubleBE(timeMs, next + 1)
+  view.setUint8(next, FLOAT64)
+  view.setFloat64(next + 1, timeMs)
   return next + 9
 }
 

@@ -12,6 +12,7 @@
  * old end. It starts at DATA_BYTES_MIN and doubles while entries would otherwise be lost too early.
  */
 import assert from 'node:assert'
+import type { SharedViews } from '../ring/layout.js'
 import type { BlockAllocator } from './block-allocator.js'
 import { entryTimeMs } from './entry.js'
 import * as slot from './slot.js'
@@ -35,11 +36,7 @@ export interface Retention {
 }
 
 /** What a log stands on: the shared bytes, and where blocks come from. */
-export interface LogMemory {
-  readonly ints: Int32Array
-  readonly floats: Float64Array
-  readonly bytes: Uint8Array
-  readonly buffer: Buffer
+export interface LogMemory extends SharedViews {
   readonly blocks: BlockAllocator
   /** Free bytes that growth must leave, so that topics yet to come find their first block. */
   growthReserve(): number
@@ -215,17 +212,12 @@ export class TopicLog {
    */
   runFrom(seq: number, lastSeq: number, maxBytes: number): number {
     const start = this.#positionOf(seq)
-    const lapEnd = ((start & -this.#dataBytes) + this.#dataBytes) | 0
-    const fits = (candidate: number) => {
-      const inLap = ((this.#positionOf(candidate) - lapEnd) | 0) < 0
-      return inLap && ((this.#endPosition(candidate) - start) | 0) <= maxBytes
-    }
-    if (fits(lastSeq)) return lastSeq
+    if (this.#isInRun(start, lastSeq, maxBytes)) return lastSeq
     let low = seq // Known to belong, even when it is over maxBytes.
     let high = lastSeq // Known not to.
     while (high - low > 1) {
       const middle = low + Math.floor((high - low) / 2)
-      if (fits(middle)) low = middle
+      if (this.#isInRun(start, middle, maxBytes)) low = middle
       else high = middle
     }
     return low
@@ -305,7 +297,8 @@ export class TopicLog {
       this.#evictTo(this.#firstSeq + 1)
     }
     if (!this.#hasRoom(bytes)) this.#restartLap()
-    assert(this.#hasRoom(bytes), `bytes=${bytes}, dataBytes=${this.#dataBytes}`)
+    // Not assert(): it would build its text for every append, 100 ns each.
+    if (!this.#hasRoom(bytes)) assert.fail(`bytes=${bytes}, dataBytes=${this.#dataBytes}`)
     return true
   }
 
@@ -374,6 +367,13 @@ export class TopicLog {
     blocks.free(oldData, oldDataBytes)
     blocks.free(oldIndex, oldIndexBytes)
     return true
+  }
+
+  /** Whether the entry ends in the lap of position `start`, at most `maxBytes` behind it. */
+  #isInRun(start: number, seq: number, maxBytes: number): boolean {
+    const lapEnd = ((start & -this.#dataBytes) + this.#dataBytes) | 0
+    const isInLap = ((this.#positionOf(seq) - lapEnd) | 0) < 0
+    return isInLap && ((this.#endPosition(seq) - start) | 0) <= maxBytes
   }
 
   #evictTo(firstSeq: number): void {

@@ -173,7 +173,7 @@ function timeOf(value: unknown): unknown {
 /** Where a member stands that JSON.parse() has found in the object at `at`. */
 function spanOf(text: Buffer, at: number, name: string): TextSpan {
   const span = memberSpan(text, at, name)
-  assert(span !== undefined, `name=${name}, length=${text.length}`)
+  if (span === undefined) assert.fail(`name=${name}, length=${text.length}`)
   return span
 }
 

@@ -56,6 +56,8 @@ export class MsgpackFrameReader {
   /** Whether any of them has properties, and how many of them are to be delivered later. */
   hasProperties = false
   delayed = 0
+  /** Whether one of them says that its payload is JSON text. */
+  claimsJson = false
   /** The options map of a subscribe; length 0: none. */
   optionsStart = 0
   optionsLength = 0
@@ -172,6 +174,7 @@ export class MsgpackFrameReader {
     this.messagesStart = span.start
     this.hasProperties = false
     this.delayed = 0
+    this.claimsJson = false
     let next = span.start
     for (let index = 0; index < count; index++) {
       if (!readArray(bytes, next, end, span) || span.length < 2 || span.length > 5) {
@@ -183,6 +186,7 @@ export class MsgpackFrameReader {
       if (next >= end || encoding > PAYLOAD_RAW) {
         return this.#refuse(`messages[${index}].encoding must be 0, 1 or 2`)
       }
+      if (encoding === PAYLOAD_JSON) this.claimsJson = true
       if (!readBin(bytes, next + 1, end, span)) {
         return this.#refuse(`messages[${index}].payload must be a bin`)
       }

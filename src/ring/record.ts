@@ -56,10 +56,12 @@ export const PUBLISH_JSON = 1
 export const PUBLISH_HTTP = 2
 /** The ack says first_seq, last_seq and count, even of a single message: a batch was asked for. */
 export const PUBLISH_BATCH = 4
+/** A payload from a MessagePack client says that it is JSON text, which nobody has checked yet. */
+export const PUBLISH_CLAIMS_JSON = 8
 /** Some of the messages have properties: a fifth element that is a map with something in it. */
-export const PUBLISH_PROPERTIES = 8
+export const PUBLISH_PROPERTIES = 16
 /** All of the messages are to be delivered later: none of them goes into the log now. */
-export const PUBLISH_DELAYED = 16
+export const PUBLISH_DELAYED = 32
 
 /** PULL: the next chunk of a topic's log for one subscription that is not LIVE there. */
 export const Pull = {

@@ -117,6 +117,11 @@ export class RingProducer {
     return this.#capacity - ((this.#tail - this.#headSeen) | 0)
   }
 
+  /** Bytes published and not yet released by the consumer. */
+  unread(): number {
+    return (Atomics.load(this.#ints, this.#tailIndex) - this.consumed()) | 0
+  }
+
   /** The consumer's position now: it moves when and only when the other thread is alive and working. */
   consumed(): number {
     return Atomics.load(this.#ints, this.#headIndex)

@@ -108,7 +108,7 @@ export class AckWriter {
     if (this.#format === MSGPACK) this.#lengths[0] = this.#used
     const length = Acks.headerBytes + frames * 4 + this.#used
     const start = this.#out.tryClaim(length)
-    assert(start >= 0, `no room for ${length} bytes of acks`)
+    if (start < 0) assert.fail(`no room for ${length} bytes of acks`)
     const field = start >> 2
     this.#views.ints[field + Acks.session] = this.#session
     this.#views.ints[field + Acks.answered] = this.#answered

@@ -11,6 +11,7 @@ import { FEATURE_PROPERTIES, FEATURE_TTL } from '../log/slot.js'
 import { NO_LOG_MEMORY, OVER_RETENTION } from '../log/topic-log.js'
 import { BIN8, NIL, readArray, readBin, type Span, skipValue } from '../protocol/msgpack.js'
 import { ID_BYTES, PAYLOAD_JSON } from '../protocol/msgpack-frames.js'
+import { copyShared } from '../ring/copy.js'
 import type { SharedViews } from '../ring/layout.js'
 import type { Journal } from './journal.js'
 import type { RandomIds } from './random-ids.js'
@@ -59,11 +60,11 @@ export class Appender {
     start: number,
     end: number,
     count: number,
-    isCheckedJson: boolean,
+    claimsJson: boolean,
     nowMs: number,
     leftOut?: ReadonlySet<number>,
   ): number {
-    if (!isCheckedJson && !this.#claimsAreTrue(start, end, count)) return NOT_JSON
+    if (claimsJson && !this.#claimsAreTrue(start, end, count)) return NOT_JSON
     const { log } = topic
     const reserved = Appender.bytesFor(count, start, end)
     const stored = count - (leftOut?.size ?? 0)
@@ -78,7 +79,7 @@ export class Appender {
     for (let seq = firstSeq; seq < firstSeq + stored; seq++) {
       while (leftOut?.has(index++)) from = skipValue(this.#views.bytes, from, end)
       log.indexEntry(seq, to)
-      const body = writeEntryHeader(this.#views.buffer, to, seq, timeMs)
+      const body = writeEntryHeader(this.#views.view, to, seq, timeMs)
       const next = this.#copyMessage(from, end, to, body)
       to = body + this.#written
       from = next
@@ -119,7 +120,8 @@ export class Appender {
 
   /** Copies one message's elements to `to`, of the entry at `entry`; returns where the next message begins. */
   #copyMessage(from: number, end: number, entry: number, to: number): number {
-    const { bytes } = this.#views
+    const views = this.#views
+    const { bytes } = views
     const span = this.#span
     readArray(bytes, from, end, span) // Of 2 to 5; its head may be wider than it need be.
     const elements = span.length
@@ -132,26 +134,26 @@ export class Appender {
       // The usual case: everything is there, in one piece.
       const headers = next + 2 + ID_BYTES
       next = bytes[headers] === NIL ? headers + 1 : skipValue(bytes, headers, end)
-      bytes.copyWithin(to, body, next)
+      copyShared(views, to, body, next)
       this.#written = next - body
       return next
     }
-    bytes.copyWithin(to, body, payloadEnd)
+    copyShared(views, to, body, payloadEnd)
     let at = to + payloadEnd - body
     bytes[at] = BIN8
     bytes[at + 1] = ID_BYTES
     if (hasId) {
       readBin(bytes, next, end, span)
-      bytes.copyWithin(at + 2, span.start, span.start + ID_BYTES)
+      copyShared(views, at + 2, span.start, span.start + ID_BYTES)
       next = span.start + ID_BYTES
     } else {
-      this.#ids.write(bytes, at + 2)
+      this.#ids.write(views.view, at + 2)
       if (elements >= 3) next++
     }
     at += 2 + ID_BYTES
     if (elements >= 4 && bytes[next] !== NIL) {
       const headersEnd = skipValue(bytes, next, end)
-      bytes.copyWithin(at, next, headersEnd)
+      copyShared(views, at, next, headersEnd)
       at += headersEnd - next
       next = headersEnd
     } else {
@@ -168,7 +170,7 @@ export class Appender {
     const next = skipValue(bytes, from, end)
     readPropertiesMap(buffer, from, this.#properties)
     if (!this.#properties.hasAny) return next
-    bytes.copyWithin(to, from, next)
+    copyShared(this.#views, to, from, next)
     bytes[entry] = ARRAY_OF_7
     this.#written += next - from
     this.#features |= FEATURE_PROPERTIES

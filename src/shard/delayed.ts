@@ -261,8 +261,9 @@ export class Delayed {
     bytes: number,
   ): number {
     const { buffer } = this.#memory
+    const { view } = this.#shard.views
     const slot = this.#free.pop() ?? this.#base + this.#fresh++ * DELAYED_SLOT_BYTES
-    const body = writeEntryHeader(buffer, block, 0, 0)
+    const body = writeEntryHeader(view, block, 0, 0)
     const length = this.#appender.writeBody(from, end, block, body)
     readProperties(buffer, block, this.#properties)
     const { delayMs, deliverAt } = this.#properties

@@ -17,7 +17,7 @@ export function writeJsonBody(text: string): Buffer {
   const id = start + payload.length
   body[id] = BIN8
   body[id + 1] = ID_BYTES
-  ids.write(body, id + 2)
+  ids.write(new DataView(body.buffer, body.byteOffset), id + 2)
   body[id + 2 + ID_BYTES] = NIL
   return body
 }

@@ -9,6 +9,7 @@ import {
   JSON_TEXT,
   MSGPACK,
   PUBLISH_BATCH,
+  PUBLISH_CLAIMS_JSON,
   PUBLISH_DELAYED,
   PUBLISH_HTTP,
   PUBLISH_JSON,
@@ -48,7 +49,7 @@ export class Publishing {
     const messages = start + (ints[field + Publish.messagesStart] as number)
     const messagesEnd = start + (ints[field + Publish.messagesEnd] as number)
     const count = ints[field + Publish.count] as number
-    const isJson = ((ints[field + Publish.flags] as number) & PUBLISH_JSON) !== 0
+    const claimsJson = ((ints[field + Publish.flags] as number) & PUBLISH_CLAIMS_JSON) !== 0
 
     const earlier = this.#shard.resultOf(ordinal)
     let topic = this.#shard.topics.find(hash, bytes, nameStart, nameLength)
@@ -77,7 +78,7 @@ export class Publishing {
       messages,
       messagesEnd,
       count,
-      isJson,
+      claimsJson,
       this.#shard.nowMs,
     )
     if (firstSeq < 0) return this.#refuseUnstored(ordinal, start, topic, firstSeq, count)
@@ -107,8 +108,8 @@ export class Publishing {
     if (earlier === undefined && stored > 0) {
       if (!this.#shard.makeWay(topic, stored, Appender.bytesFor(count, from, end))) return false
       const leftOut = new Set(duplicates.map(([index]) => index))
-      const isJson = (flags & PUBLISH_JSON) !== 0
-      firstSeq = this.#appender.append(topic, ordinal, from, end, count, isJson, nowMs, leftOut)
+      const claimsJson = (flags & PUBLISH_CLAIMS_JSON) !== 0
+      firstSeq = this.#appender.append(topic, ordinal, from, end, count, claimsJson, nowMs, leftOut)
       if (firstSeq < 0) return this.#refuseUnstored(ordinal, start, topic, firstSeq, stored)
       this.#shard.appended(topic, firstSeq, stored)
     } else if (earlier === undefined) {
@@ -145,7 +146,8 @@ export class Publishing {
     )
     if (!this.#shard.hasRoomFor(duplicates.length * DUPLICATE_BYTES_MAX)) return false
     if (earlier === undefined) {
-      if ((flags & PUBLISH_JSON) === 0 && !this.#appender.claimsAreTrue(from, end, count)) {
+      const claimsJson = (flags & PUBLISH_CLAIMS_JSON) !== 0
+      if (claimsJson && !this.#appender.claimsAreTrue(from, end, count)) {
         return this.#refuseUnstored(ordinal, start, topic, NOT_JSON, count)
       }
       const leftOut = new Set(duplicates.map(([index]) => index))

@@ -3,27 +3,29 @@
  * Runs on: the shard. Owns: a pool of random bytes.
  */
 import { randomFillSync } from 'node:crypto'
-import { ID_BYTES } from '../protocol/msgpack-frames.js'
 
 /** One system call a pool: 64 KiB are 4096 ids. */
-const POOL_BYTES = 64 * 1024
+const POOL_WORDS = 16 * 1024
+const ID_WORDS = 4
 
 export class RandomIds {
-  readonly #pool = Buffer.alloc(POOL_BYTES)
-  #used = POOL_BYTES
+  readonly #pool = new Int32Array(POOL_WORDS)
+  #used = POOL_WORDS
 
   /** Writes 16 bytes. */
-  write(target: Uint8Array, at: number): void {
-    if (this.#used === POOL_BYTES) {
+  write(target: DataView, at: number): void {
+    if (this.#used === POOL_WORDS) {
       randomFillSync(this.#pool)
       this.#used = 0
     }
+    const pool = this.#pool
     const from = this.#used
-    for (let index = 0; index < ID_BYTES; index++) {
-      target[at + index] = this.#pool[from + index] as number
-    }
-    target[at + 6] = ((target[at + 6] as number) & 0x0f) | 0x40 // Version 4.
-    target[at + 8] = ((target[at + 8] as number) & 0x3f) | 0x80 // Variant of RFC 9562.
-    this.#used += ID_BYTES
+    const second = pool[from + 1] as number
+    const third = pool[from + 2] as number
+    target.setInt32(at, pool[from] as number)
+    target.setInt32(at + 4, (second & 0xffff_0fff) | 0x4000) // Byte 6: version 4.
+    target.setInt32(at + 8, (third & 0x3fff_ffff) | 0x8000_0000) // Byte 8: variant of RFC 9562.
+    target.setInt32(at + 12, pool[from + 3] as number)
+    this.#used = from + ID_WORDS
   }
 }

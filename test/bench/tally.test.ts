@@ -36,6 +36,6 @@ test('Tally.isComplete() waits for the last message and for what is missing', ()
   expect(tallyOf(0, 1, 3, 2).isComplete([0, 4])).toBe(true)
 })
 
-test('Tally.note() throws on a publisher that is not of this run', () => {
-  expect(() => tallyOf().note(2, 0)).toThrow(/unknown publisher/)
+test('Tally.note() throws on a stream that is not of this run', () => {
+  expect(() => tallyOf().note(2, 0)).toThrow(/unknown stream/)
 })

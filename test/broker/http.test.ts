@@ -568,3 +568,27 @@ test('HTTP requests that are aborted at any moment leave nothing behind', async 
   expect((await http('GET', '/stats')).status).toBe(200)
   expect(fatal).toEqual([])
 })
+
+test('GET /stats tells process and configuration, and each thread with THREAD_TIMINGS', async () => {
+  const quiet = await startBroker({ WORKERS: '1' })
+  const { body } = await quiet.http('GET', '/stats?topics=none')
+  expect(body).toMatchObject({
+    process: { node: process.version, cpu_seconds: expect.any(Number) },
+    config: { WORKERS: '1', THREAD_TIMINGS: 'false', MAX_PAYLOAD_BYTES: '64KiB' },
+  })
+  expect(body).not.toHaveProperty('threads')
+
+  const { http } = await startBroker({ WORKERS: '2', THREAD_TIMINGS: 'true' })
+  type Thread = { name: string; event_loop_delay: { max_ms: number } }
+  let threads: Thread[] = []
+  // A second after its start each thread has something to tell.
+  for (let i = 0; i < 50 && !(threads.length > 0 && threads.every(isMeasured)); i++) {
+    await sleep(100)
+    threads = (await http('GET', '/stats?topics=none')).body['threads'] as Thread[]
+  }
+  expect(threads.map(({ name }) => name)).toEqual(['front', 'shard-0', 'shard-1'])
+  expect(threads.every(isMeasured)).toBe(true)
+  function isMeasured({ event_loop_delay }: Thread): boolean {
+    return event_loop_delay.max_ms > 0
+  }
+})

@@ -75,6 +75,12 @@ test.each([
   [['topics', 'rm'], "'topic'"],
   [['bench', '--processes', '17'], 'at most 16'],
   [['bench', '--url', 'wss://x'], 'plain ws://'],
+  [['bench', '--payload', '15'], 'from 16 to 65536'],
+  [['bench', '--ramp', '1s'], '--ramp needs --rate'],
+  [['bench', '--topic-groups', '2'], 'at most --topics'],
+  [['bench', '--noise-floor', '--pattern-subscribers', '1'], 'knows no patterns'],
+  [['bench', '--fail-if', 'p98>1ms'], '"p98" is none of rate'],
+  [['bench', 'compare', 'only-one.json'], "'after'"],
   [['completion', 'tcsh'], 'bash, zsh, fish'],
 ])('%j is a usage error of one line', async (args, text) => {
   const { code, stdout, stderr } = await runHere(args)

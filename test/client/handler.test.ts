@@ -20,18 +20,17 @@ function start(handler: MessageHandler<unknown>, options: HandlerOptions = {}) {
 }
 
 function message(seq: number): Message {
-  const raw = {
+  const source = {
     topic: 't',
     pattern: undefined,
-    seq,
-    timeMs: 0,
-    encoding: 1,
-    payload: { value: seq },
-    id: '',
-    headers: undefined,
-    properties: undefined,
+    timeMsAt: () => 0,
+    encodingAt: () => 1,
+    payloadAt: () => ({ value: seq }),
+    idAt: () => '',
+    headersAt: () => undefined,
+    propertiesAt: () => undefined,
   }
-  return new Message(raw, 'e')
+  return new Message(source, 0, seq, 'e', undefined)
 }
 
 test('makeHandler() without a policy costs no promise unless the handler returns one', async () => {

@@ -34,7 +34,13 @@ const packr = new Packr({ useRecords: false })
 
 /** A publisher whose outlet is a list. */
 function start(options: Partial<PublisherOptions> = {}) {
-  const state = { isOpen: true, bufferedBytes: 0, drains: 0, sent: [] as SentFrame[] }
+  const state = {
+    isOpen: true,
+    bufferedBytes: 0,
+    drains: 0,
+    sent: [] as SentFrame[],
+    frames: [] as Uint8Array[],
+  }
   let lastId = 0
   const outlet = {
     get isOpen() {
@@ -43,7 +49,10 @@ function start(options: Partial<PublisherOptions> = {}) {
     get bufferedBytes() {
       return state.bufferedBytes
     },
-    send: (frame: Uint8Array | string) => void state.sent.push(decoded(frame as Uint8Array)),
+    send: (frame: Uint8Array | string) => {
+      state.frames.push(frame as Uint8Array)
+      state.sent.push(decoded(frame as Uint8Array))
+    },
     nextRequestId: () => ++lastId,
     onDrain: () => void state.drains++,
   }
@@ -86,6 +95,42 @@ function outcome(promise: Promise<unknown>): { of: unknown } {
 async function turn(): Promise<void> {
   for (let turns = 0; turns < 2; turns++) await new Promise((resolve) => setImmediate(resolve))
 }
+
+test('Publisher uses the bytes of a frame again when nobody reads them, and not before', async () => {
+  const { publisher, state } = start()
+  const lastBuffer = () => state.frames.at(-1)?.buffer
+  const publishNow = async (value: number) => {
+    publisher.publishNow('a', value)
+    await turn()
+    return lastBuffer()
+  }
+  const first = await publishNow(1)
+  expect(await publishNow(2)).toBe(first)
+  state.bufferedBytes = 10 // The socket has not written all of the next one.
+  const third = await publishNow(3)
+  expect(third).toBe(first)
+  expect(await publishNow(4)).not.toBe(third)
+  state.bufferedBytes = 0
+  const confirmed = outcome(publisher.publish('a', 5))
+  await turn()
+  const held = lastBuffer()
+  expect(await publishNow(6)).not.toBe(held) // It may have to be sent again.
+  publisher.onAck(1, { epoch: 'e', seq: 5 })
+  await turn()
+  expect(confirmed.of).toEqual({ seq: 5, epoch: 'e' })
+  expect([await publishNow(7), await publishNow(8)]).toContain(held)
+})
+
+test('Publisher looks at the socket again before it refuses', async () => {
+  const { publisher, state } = start({ highWaterMarkBytes: 100, codec: bytesCodec })
+  state.bufferedBytes = 80
+  expect(publisher.publishNow('a', new Uint8Array(25))).toBe(true)
+  expect(publisher.publishNow('a', new Uint8Array(25))).toBe(false)
+  state.bufferedBytes = 0
+  expect(publisher.publishNow('a', new Uint8Array(25))).toBe(true)
+  await turn()
+  expect(state.sent.map(({ payloads }) => payloads)).toEqual([[25, 25]])
+})
 
 test('Publisher puts the publishes of one turn into one frame per topic, in order', async () => {
   const { publisher, state } = start()

@@ -1,11 +1,11 @@
 import { Packr, pack } from 'msgpackr'
 import { expect, test } from 'vitest'
 import { jsonWire } from '../../src/client/json-wire.js'
-import type { RawMessage } from '../../src/client/message.js'
+import type { MessageSource } from '../../src/client/message.js'
 import { msgpackWire } from '../../src/client/msgpack-wire.js'
 import { ProtocolError } from '../../src/client/ringcast.js'
 import { uuidBytes } from '../../src/client/uuid.js'
-import type { OutgoingMessage, Wire } from '../../src/client/wire.js'
+import type { OutgoingBatch, Wire } from '../../src/client/wire.js'
 import { jsonRequest, parseJsonFrame } from '../../src/protocol/json-frames.js'
 import { MsgpackFrameReader, Op } from '../../src/protocol/msgpack-frames.js'
 
@@ -13,15 +13,16 @@ const LIMITS = { maxPayloadBytes: 65_536, maxBatchMessages: 4096 }
 const ID = '550e8400-e29b-41d4-a716-446655440000'
 const standard = new Packr({ useRecords: false, variableMapSize: true })
 
-function message(text: string, more: Partial<OutgoingMessage> = {}): OutgoingMessage {
-  return {
-    encoding: 1,
-    payload: Buffer.from(text),
-    id: undefined,
-    headers: undefined,
-    properties: undefined,
-    ...more,
-  }
+type AddArguments = Parameters<OutgoingBatch['add']>
+
+interface More {
+  readonly encoding?: AddArguments[0]
+  readonly id?: AddArguments[2]
+  readonly headers?: AddArguments[3]
+}
+
+function message(text: string, { encoding = 1, id, headers }: More = {}): AddArguments {
+  return [encoding, Buffer.from(text), id, headers, undefined]
 }
 
 /** What a wire makes of a frame, in words. */
@@ -29,7 +30,12 @@ function heard(wire: Wire, data: Uint8Array | string): unknown[] {
   const events: unknown[] = []
   wire.receive(data, {
     onAck: (id, result) => events.push(['ack', id, result]),
-    onMessage: (raw) => events.push(['message', shown(raw)]),
+    receiverOf: (text) => ({
+      onMessage: (source, at, seq) => {
+        expect(text).toBe(source.pattern ?? source.topic)
+        events.push(['message', { seq, ...shown(source, at) }])
+      },
+    }),
     onError: (id, error) => events.push(['error', id, error]),
     onPong: () => events.push(['pong']),
     onInfo: (info) => events.push(['info', info]),
@@ -37,8 +43,13 @@ function heard(wire: Wire, data: Uint8Array | string): unknown[] {
   return events
 }
 
-function shown({ payload, headers, id, properties: _, ...rest }: RawMessage): unknown {
-  return { ...rest, payload: asBuffer(payload), id: asBuffer(id), headers: asBuffer(headers) }
+function shown(source: MessageSource, at: number): object {
+  const { topic, pattern } = source
+  const [payload, id, headers] = [source.payloadAt(at), source.idAt(at), source.headersAt(at)].map(
+    asBuffer,
+  )
+  const [timeMs, encoding] = [source.timeMsAt(at), source.encodingAt(at)]
+  return { topic, pattern, timeMs, encoding, payload, id, headers }
 }
 
 function asBuffer(value: unknown): unknown {
@@ -53,12 +64,12 @@ function readByBroker(frame: Uint8Array): MsgpackFrameReader {
 }
 
 test('msgpack: the broker reads a batch as it was meant', () => {
-  const batch = msgpackWire().newBatch('a.b')
+  const batch = msgpackWire().newBatch('a.b', 0)
   const sizes = [0, 1, 255, 256, 65_535, 65_536]
-  for (const size of sizes) batch.add(message('x'.repeat(size)))
-  batch.add(message('with id', { id: uuidBytes(ID) }))
-  batch.add(message('with both', { id: uuidBytes(ID), headers: { h: 'é' } }))
-  batch.add(message('headers only', { headers: { h: 'v' } }))
+  for (const size of sizes) batch.add(...message('x'.repeat(size)))
+  batch.add(...message('with id', { id: uuidBytes(ID) }))
+  batch.add(...message('with both', { id: uuidBytes(ID), headers: { h: 'é' } }))
+  batch.add(...message('headers only', { headers: { h: 'v' } }))
   const frame = batch.frame(70_000) as Uint8Array
   const read = readByBroker(frame)
   expect([read.op, read.count]).toEqual([Op.publish, sizes.length + 3])
@@ -77,8 +88,8 @@ test('msgpack: the broker reads a batch as it was meant', () => {
 })
 
 test('msgpack: a batch can be framed again, with and without a request id', () => {
-  const batch = msgpackWire().newBatch('a'.repeat(255))
-  batch.add(message('1'))
+  const batch = msgpackWire().newBatch('a'.repeat(255), 0)
+  batch.add(...message('1'))
   const frames = [5, undefined, 6].map((id) => standard.unpack(batch.frame(id) as Uint8Array))
   expect(frames.map((frame) => frame[1])).toEqual([5, null, 6])
   readByBroker(batch.frame(undefined) as Uint8Array)
@@ -86,19 +97,40 @@ test('msgpack: a batch can be framed again, with and without a request id', () =
 
 test('batches: pick() gives some of the messages as they are', () => {
   for (const wire of [msgpackWire(), jsonWire()]) {
-    const whole = wire.newBatch('t')
-    for (const text of ['0', '1', '2', '3']) whole.add(message(text, { id: uuidBytes(ID) }))
-    const expected = wire.newBatch('t')
-    for (const text of ['1', '3']) expected.add(message(text, { id: uuidBytes(ID) }))
+    const whole = wire.newBatch('t', 0)
+    for (const text of ['0', '1', '2', '3']) whole.add(...message(text, { id: uuidBytes(ID) }))
+    const expected = wire.newBatch('t', 0)
+    for (const text of ['1', '3']) expected.add(...message(text, { id: uuidBytes(ID) }))
     const picked = whole.pick([1, 3])
     expect(picked.frame(9)).toEqual(expected.frame(9))
     expect([picked.count, picked.bytes]).toEqual([2, expected.bytes])
   }
 })
 
+test('msgpack: a batch that is released lends its bytes to the next one', () => {
+  const wire = msgpackWire()
+  const first = wire.newBatch('t', 600)
+  first.add(...message('x'.repeat(600)))
+  const kept = wire.newBatch('t', 600)
+  kept.add(...message('kept'))
+  const before = Buffer.from(kept.frame(1) as Uint8Array)
+  const bytes = (first.frame(undefined) as Uint8Array).buffer
+  first.release()
+  const next = wire.newBatch('t', 600)
+  next.add(...message('y'))
+  expect((next.frame(undefined) as Uint8Array).buffer).toBe(bytes)
+  expect(standard.unpack(next.frame(2) as Uint8Array)).toEqual([
+    1,
+    2,
+    't',
+    [[1, Uint8Array.of(0x79)]],
+  ])
+  expect(kept.frame(1)).toEqual(new Uint8Array(before))
+})
+
 test('json: the broker reads publishes as they were meant', () => {
-  const batch = jsonWire().newBatch('a "quoted" topic')
-  batch.add(message('{"n":1}', { id: uuidBytes(ID), headers: { h: 'é"' } }))
+  const batch = jsonWire().newBatch('a "quoted" topic', 0)
+  batch.add(...message('{"n":1}', { id: uuidBytes(ID), headers: { h: 'é"' } }))
   const one = Buffer.from(batch.frame(3) as string)
   expect(JSON.parse(String(one))).toEqual({
     type: 'publish',
@@ -107,7 +139,7 @@ test('json: the broker reads publishes as they were meant', () => {
     message: { id: ID, payload: { n: 1 }, headers: { h: 'é"' } },
   })
   expect(jsonRequest(parseJsonFrame(one), one, LIMITS).type).toBe('publish')
-  batch.add(message('2'))
+  batch.add(...message('2'))
   const two = Buffer.from(batch.frame(undefined) as string)
   expect(JSON.parse(String(two))).toMatchObject({
     type: 'publish_batch',
@@ -120,8 +152,8 @@ test('json: the broker reads publishes as they were meant', () => {
 test('json: refuses payloads that are no JSON', () => {
   expect(() =>
     jsonWire()
-      .newBatch('t')
-      .add(message('x', { encoding: 2 })),
+      .newBatch('t', 0)
+      .add(...message('x', { encoding: 2 })),
   ).toThrow(TypeError)
 })
 

@@ -19,6 +19,7 @@ class Door {
       startedAtMs: Date.now(),
       topicCount: () => this.rig.topicCount,
       shardCounters: () => this.rig.shards.map(({ counters }) => counters.snapshot()),
+      about: () => ({ process: { version: 'of the test' } }),
     })
   }
 
@@ -110,9 +111,15 @@ describe('topics', () => {
       connections: 1,
       subscribers: 2,
       lagging: 2,
+      rings: [{ inbound_bytes: 0, outbound_bytes: 0 }],
       gateway: { gaps: 0 },
       workers: [{ messagesStored: 3 }],
+      process: { version: 'of the test' },
     })
+    const { body: short } = door.ask('GET', '/stats?topics=none')
+    expect(short).not.toHaveProperty('topics')
+    expect(short).toMatchObject({ subscribers: 2, workers: [{ messagesStored: 3 }] })
+    expect(door.ask('GET', '/stats?topics=some').status).toBe(400)
   })
 })
 

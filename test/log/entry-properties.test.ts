@@ -24,7 +24,7 @@ interface Parts {
 function entry({ payload, headers, properties, seq }: Parts): Buffer {
   const header = Buffer.alloc(64)
   const mark = properties === undefined ? undefined : ARRAY_OF_7
-  const end = writeEntryHeader(header, 3, seq, 1000, mark)
+  const end = writeEntryHeader(new DataView(header.buffer, header.byteOffset), 3, seq, 1000, mark)
   return Buffer.concat([
     header.subarray(0, end),
     Buffer.of(1),

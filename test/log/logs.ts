@@ -92,7 +92,7 @@ export function prepareEntries(
   let at = first
   for (const [index, body] of bodies.entries()) {
     log.indexEntry(firstSeq + index, at)
-    at = writeEntryHeader(memory.buffer, at, firstSeq + index, timeMs)
+    at = writeEntryHeader(memory.view, at, firstSeq + index, timeMs)
     memory.bytes.set(body, at)
     at += body.length
   }
@@ -128,6 +128,7 @@ export function entryBytes(memory: LogMemory, log: TopicLog, seq: number): Buffe
 /** The bytes that an entry should have. */
 export function wantedBytes(seq: number, timeMs: number, body: Uint8Array): Buffer {
   const header = Buffer.alloc(entryHeaderBytes(seq))
-  writeEntryHeader(header, 0, seq, timeMs)
+  const view = new DataView(header.buffer, header.byteOffset, header.length)
+  writeEntryHeader(view, 0, seq, timeMs)
   return Buffer.concat([header, body])
 }

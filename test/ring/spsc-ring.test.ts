@@ -38,6 +38,17 @@ describe('RingProducer', () => {
     expect([read(some), read(some), read(some)]).toEqual([[2, 56], [3, 56], undefined])
   })
 
+  test('RingProducer.unread() is what was published until the consumer releases it', () => {
+    const some = ring(128)
+    expect(some.producer.unread()).toBe(0)
+    tryWrite(some, 1, 40)
+    expect(some.producer.unread()).toBe(48)
+    read(some)
+    expect(some.producer.unread()).toBe(48)
+    some.consumer.release()
+    expect(some.producer.unread()).toBe(0)
+  })
+
   test('RingProducer.tryClaim() changes nothing when it refuses', () => {
     const some = ring(128)
     tryWrite(some, 1, 40)

@@ -102,6 +102,7 @@ class Run {
       startedAtMs: 0,
       topicCount: () => this.rig.topicCount,
       shardCounters: () => [],
+      about: () => ({}),
     })
     stepper.crashAfter(this.#crashes.shift() ?? NEVER)
   }

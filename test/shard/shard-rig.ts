@@ -16,6 +16,7 @@ import {
   JSON_TEXT,
   MSGPACK,
   Outbound,
+  PUBLISH_CLAIMS_JSON,
   PUBLISH_DELAYED,
   PUBLISH_HTTP,
   PUBLISH_JSON,
@@ -172,7 +173,7 @@ export class ShardRig {
     const field = start >> 2
     ints[field + Publish.requester] = session
     ints[field + Publish.flags] =
-      (format === JSON_TEXT ? PUBLISH_JSON : 0) |
+      (format === JSON_TEXT ? PUBLISH_JSON : PUBLISH_CLAIMS_JSON) |
       (isHttp ? PUBLISH_HTTP : 0) |
       propertyFlagsOf(messages)
     ints[field + Publish.topicHash] = hashTopic(name, 0, name.length)
