@@ -97,6 +97,22 @@ export class Appender {
     return firstSeq
   }
 
+  /** Whether every payload that claims to be JSON is. */
+  claimsAreTrue(start: number, end: number, count: number): boolean {
+    return this.#claimsAreTrue(start, end, count)
+  }
+
+  /** Offset behind the message at `from`. */
+  endOf(from: number, end: number): number {
+    return skipValue(this.#views.bytes, from, end)
+  }
+
+  /** Writes the body of the entry at `entry` to `to`, from the message at `from`; returns its length. */
+  writeBody(from: number, end: number, entry: number, to: number): number {
+    this.#copyMessage(from, end, entry, to)
+    return this.#written
+  }
+
   /** Bytes that #copyMessage() wrote. */
   #written = 0
   /** FEATURE_* bits of the messages that it copied since they were reset. */
@@ -154,7 +170,7 @@ export class Appender {
     const next = skipValue(bytes, from, end)
     readPropertiesMap(buffer, from, this.#properties)
     if (!this.#properties.hasAny) return next
-    bytes.copyWithin(to, from, next)
+    copyShared(this.#views, to, from, next)
     bytes[entry] = ARRAY_OF_7
     this.#written += next - from
     this.#features |= FEATURE_PROPERTIES

@@ -10,6 +10,7 @@ import {
   MSGPACK,
   PUBLISH_BATCH,
   PUBLISH_CLAIMS_JSON,
+  PUBLISH_DELAYED,
   PUBLISH_HTTP,
   PUBLISH_JSON,
   PUBLISH_ROUTED,
@@ -18,6 +19,8 @@ import {
 import type { AckWriter } from './acks.js'
 import { Appender, NOT_JSON } from './appender.js'
 import type { Duplicate } from './deduplication.js'
+import { TOO_MANY } from './delayed.js'
+import type { Journal } from './journal.js'
 import type { Shard } from './shard.js'
 import { Topic } from './topics.js'
 
@@ -28,11 +31,13 @@ export class Publishing {
   readonly #shard: Shard
   readonly #acks: AckWriter
   readonly #appender: Appender
+  readonly #journal: Journal
 
-  constructor(shard: Shard, acks: AckWriter, appender: Appender) {
+  constructor(shard: Shard, acks: AckWriter, appender: Appender, journal: Journal) {
     this.#shard = shard
     this.#acks = acks
     this.#appender = appender
+    this.#journal = journal
   }
 
   /** Stores the messages of the record at `start` and acks them. False when there is no room now. */
@@ -56,6 +61,9 @@ export class Publishing {
     }
     if (earlier !== undefined && earlier < 0) {
       return this.refuse(ordinal, start, replyById(-earlier), 'the message was not stored')
+    }
+    if (((ints[field + Publish.flags] as number) & PUBLISH_DELAYED) !== 0) {
+      return this.#processDelayed(ordinal, start, topic, earlier)
     }
     if (topic.dedupWindowMs > 0) return this.#processOnce(ordinal, start, topic, earlier)
     if (earlier !== undefined) {
@@ -101,8 +109,8 @@ export class Publishing {
     if (earlier === undefined && stored > 0) {
       if (!this.#shard.makeWay(topic, stored, Appender.bytesFor(count, from, end))) return false
       const leftOut = new Set(duplicates.map(([index]) => index))
-      const isJson = (flags & PUBLISH_JSON) !== 0
-      firstSeq = this.#appender.append(topic, ordinal, from, end, count, isJson, nowMs, leftOut)
+      const claimsJson = (flags & PUBLISH_CLAIMS_JSON) !== 0
+      firstSeq = this.#appender.append(topic, ordinal, from, end, count, claimsJson, nowMs, leftOut)
       if (firstSeq < 0) return this.#refuseUnstored(ordinal, start, topic, firstSeq, stored)
       this.#shard.appended(topic, firstSeq, stored)
     } else if (earlier === undefined) {
@@ -112,6 +120,105 @@ export class Publishing {
     if (duplicates.length === 0) return this.#ack(start, topic, firstSeq, count)
     this.#shard.counters.add('duplicates', duplicates.length)
     return this.#ackDuplicates(start, topic, firstSeq, count, duplicates)
+  }
+
+  /** Messages that are kept for later. The record's result is the order of the first of them. */
+  #processDelayed(
+    ordinal: number,
+    start: number,
+    topic: Topic,
+    earlier: number | undefined,
+  ): boolean {
+    const { ints } = this.#shard.views
+    const field = start >> 2
+    const from = start + (ints[field + Publish.messagesStart] as number)
+    const end = start + (ints[field + Publish.messagesEnd] as number)
+    const count = ints[field + Publish.count] as number
+    const flags = ints[field + Publish.flags] as number
+    const { delayed } = this.#shard
+    const firstOrder = earlier ?? delayed.nextOrder
+    const duplicates = this.#delayedBefore(
+      topic,
+      from,
+      end,
+      count,
+      firstOrder,
+      earlier === undefined,
+    )
+    if (!this.#shard.hasRoomFor(duplicates.length * DUPLICATE_BYTES_MAX)) return false
+    if (earlier === undefined) {
+      const claimsJson = (flags & PUBLISH_CLAIMS_JSON) !== 0
+      if (claimsJson && !this.#appender.claimsAreTrue(from, end, count)) {
+        return this.#refuseUnstored(ordinal, start, topic, NOT_JSON, count)
+      }
+      const leftOut = new Set(duplicates.map(([index]) => index))
+      const record = this.#journal.recordNumber(ordinal)
+      const commit = (order: number) => this.#journal.applied(ordinal, order)
+      const kept = delayed.schedule(topic, record, from, end, count, leftOut, commit)
+      if (kept === TOO_MANY) {
+        const message = 'MAX_DELAYED_MESSAGES wait already, the message was not stored'
+        return this.refuse(ordinal, start, Reply.limitExceeded, message)
+      }
+      if (kept < 0) return this.#refuseUnstored(ordinal, start, topic, kept, count)
+    }
+    const { epoch } = topic
+    const isBatch = count > 1 || (flags & PUBLISH_BATCH) !== 0
+    const stored = count - duplicates.length
+    // A successor asks the table; what is not there any more was due, or cancelled in the same batch.
+    const deliverAt =
+      earlier === undefined
+        ? delayed.lastEarliestMs
+        : (delayed.earliestDue(firstOrder, stored) ?? this.#shard.nowMs)
+    this.#shard.counters.add('messagesDelayed', stored)
+    this.#shard.counters.add('duplicates', duplicates.length)
+    if (!isBatch && stored === 0) {
+      const seq = duplicates[0]?.[1] ?? null
+      const place =
+        seq === null ? { scheduled: true, deliver_at: this.#dueOfFirst(topic, from, end) } : { seq }
+      return this.answer(start, topic, { epoch, ...place, duplicate: true })
+    }
+    const more = isBatch ? { count: stored } : {}
+    const known = duplicates.length === 0 ? {} : { duplicates }
+    const when = stored === 0 ? {} : { deliver_at: deliverAt }
+    const result = { epoch, scheduled: true, ...when, ...more, ...known }
+    return this.answer(start, topic, result)
+  }
+
+  /** When the message that waits under the id of this one is due. */
+  #dueOfFirst(topic: Topic, from: number, end: number): number {
+    const { deduplication, delayed, nowMs } = this.#shard
+    let dueMs = nowMs
+    deduplication.eachId(from, end, 1, (_, at) => {
+      const [slot] = delayed.find(topic, at)
+      if (slot !== undefined) dueMs = delayed.dueOf(slot)
+    })
+    return dueMs
+  }
+
+  /** Those of the messages that were there before; a seq of null: kept for later, too. */
+  #delayedBefore(
+    topic: Topic,
+    from: number,
+    end: number,
+    count: number,
+    firstOrder: number,
+    isFresh: boolean,
+  ): Duplicate[] {
+    const duplicates: Duplicate[] = []
+    if (topic.dedupWindowMs === 0) return duplicates
+    const { deduplication, delayed, views } = this.#shard
+    const inRecord = new Set<string>()
+    deduplication.eachId(from, end, count, (index, at) => {
+      if (at === 0) return
+      const id = views.buffer.latin1Slice(at, at + 16)
+      const slots = delayed.find(topic, at)
+      const isOwn = !isFresh && slots.some((slot) => delayed.orderOf(slot) >= firstOrder)
+      const seq = deduplication.find(topic, at)
+      if (inRecord.has(id) || (slots.length > 0 && !isOwn)) duplicates.push([index, null])
+      else if (seq > 0) duplicates.push([index, seq])
+      inRecord.add(id)
+    })
+    return duplicates
   }
 
   #ackDuplicates(

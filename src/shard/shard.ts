@@ -49,6 +49,7 @@ import { Appender } from './appender.js'
 import { Control } from './control.js'
 import { DeadLetters } from './dead-letters.js'
 import { Deduplication } from './deduplication.js'
+import { Delayed } from './delayed.js'
 import { EVENTS_BYTES_MAX, type EventsHeader, EventWriter, LIVE, NO_ROOM } from './events.js'
 import { Expiry } from './expiry.js'
 import { FilterInterest } from './filter-interest.js'
@@ -121,6 +122,7 @@ export class Shard {
   readonly moves: Moves
   readonly expiry: Expiry
   readonly deduplication: Deduplication
+  readonly delayed: Delayed
   nowMs = 0
 
   readonly #in: RingConsumer
@@ -183,7 +185,7 @@ export class Shard {
     )
     const noteFeatures = (topic: Topic, features: number) => this.noteFeatures(topic, features)
     const appender = new Appender(views, this.journal, new RandomIds(), noteFeatures)
-    this.#publishing = new Publishing(this, this.#acks, appender)
+    this.#publishing = new Publishing(this, this.#acks, appender, this.journal)
     this.#memory = {
       ...views,
       blocks: new BlockAllocator(layout.blocks, layout.blockBytes),
@@ -194,6 +196,8 @@ export class Shard {
     this.filters = new FilterTable(views, layout)
     this.filterInterest = new FilterInterest(views, layout)
     this.router = new Router(this, layout)
+    const { delayed, delayedSlots } = layout
+    this.delayed = new Delayed(this, this.#memory, appender, delayed, delayedSlots)
     this.#control = new Control(this)
     this.deadLetters = new DeadLetters(this)
     this.grouping = new Grouping(this, this.#acks, this.#memory)
@@ -219,7 +223,7 @@ export class Shard {
 
   /** When a timer has something to do next; Infinity when none runs. */
   get nextDueMs(): number {
-    return Math.min(this.expiry.nextDueMs, this.grouping.nextDueMs)
+    return Math.min(this.expiry.nextDueMs, this.delayed.nextDueMs, this.grouping.nextDueMs)
   }
 
   /** How long that is from now. */
@@ -381,6 +385,7 @@ export class Shard {
     this.grouping.onTopicDeleted(topic)
     this.topics.delete(topic)
     this.expiry.removed(topic)
+    this.delayed.cancel(this.delayed.slotsOf(topic))
     this.directory.release(topic.slot)
     topic.log.free()
     topic.attached = 0
@@ -695,7 +700,7 @@ export class Shard {
 
   /** What is due moves, or is told of. False when it wants outbound room first. */
   #runTimers(): boolean {
-    if (!this.hasRoom || !this.expiry.run() || !this.hasRoom) return false
+    if (!this.hasRoom || !this.expiry.run() || !this.delayed.run() || !this.hasRoom) return false
     if (this.grouping.nextDueMs <= this.nowMs) this.grouping.tick()
     return this.hasRoom
   }
@@ -780,6 +785,7 @@ export class Shard {
       topic.attached = topic.wantedFormats()
       for (const { filterId, format } of topic.patterns) this.view(topic, filterId, format)
     }
+    this.delayed.takeOver(this.journal.appliedTotal)
     const interests = this.filterInterest.load(
       ({ topicId, filterId }) =>
         this.topics.get(topicId) !== undefined && this.filters.get(filterId) !== undefined,

@@ -85,8 +85,11 @@ export default async function runShard({ memory, options, logLevel }) {
   poisonCheckOf(memory)
   const logger = createLogger(logLevel, `faulty-shard-${memory.shard}`)
   Atomics.store(own, THREAD_ID >> 2, threadId)
-  const shard = new Shard(memory, options, {
+  /** Undefined while the shard is made, which asks for the time, too. */
+  let shard
+  shard = new Shard(memory, options, {
     now: () => {
+      if (shard === undefined) return Date.now()
       if (doom > 0) throw new Error(`injected, ${doom--} to go`)
       runCommand(shard)
       return Date.now()
