@@ -218,6 +218,7 @@ function shardOptions(config: Config): ShardOptions {
     },
     maxTopics: config.maxTopics,
     autoCreateTopics: config.autoCreateTopics,
+    dedupIdsMax: Math.ceil(config.dedupMaxIds / config.workers),
     topicRules: config.topicRulesFile === '' ? [] : readTopicRules(config.topicRulesFile),
   }
 }

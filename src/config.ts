@@ -23,7 +23,8 @@ import { WORKERS_MAX } from './shared-memory.js'
 const LOG_MEMORY_DEFAULT = 256 * MiB
 /**
  * A shard's logs lie in one buffer with its rings and directory, at int32 offsets. With rings, topics and
- * patterns at their upper bounds (512 + 427 + 61 MiB) 1 GiB of logs still stays below 2^31.
+ * patterns and delayed messages at their upper bounds (512 + 427 + 2 + 16 MiB) 1 GiB of logs still
+ * stays below 2^31.
  */
 const SHARD_LOG_MEMORY_MAX = 1 * GiB
 const LOG_MEMORY_MAX = WORKERS_MAX * SHARD_LOG_MEMORY_MAX
@@ -196,6 +197,22 @@ const topics = {
     // Below 2^31, so that it fits an Int32 and a timer.
     max: 24 * DAY_MS,
     doc: 'Entries older than this are dropped from history. 0: no limit by age.',
+  },
+  maxDelayedMessages: {
+    env: 'MAX_DELAYED_MESSAGES',
+    kind: 'integer',
+    default: 10_000,
+    min: 1,
+    max: 250_000,
+    doc: 'Delayed messages that each worker keeps at once. Each takes a block of LOG_MEMORY_BYTES: 1 KiB, or the next power of two above its size. Beyond: LIMIT_EXCEEDED.',
+  },
+  dedupMaxIds: {
+    env: 'DEDUP_MAX_IDS',
+    kind: 'integer',
+    default: 1_000_000,
+    min: 1024,
+    max: 64_000_000,
+    doc: 'Message ids remembered for topics with a deduplication window, in the whole broker, split evenly over the shards; 48 B each, taken as they are needed. Beyond, the oldest of the shard is forgotten before its window is over.',
   },
   topicRulesFile: {
     env: 'TOPIC_RULES_FILE',

@@ -48,6 +48,8 @@ describe('defaults', () => {
       topicHistorySize: 8192,
       topicMaxAgeMs: 0,
       topicRulesFile: '',
+      maxDelayedMessages: 10_000,
+      dedupMaxIds: 1_000_000,
       maxConnections: 20_000,
       maxSubscriptionsPerConnection: 1000,
       maxSubscribersPerTopic: 10_000,

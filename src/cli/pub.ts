@@ -175,23 +175,30 @@ function publishOptionsOf({ header, key, priority, ttl, delay }: PubOptions): Pu
 async function report(
   terminal: Terminal,
   topic: string,
-  { count, firstSeq, lastSeq, epoch }: Confirmations,
+  { count, firstSeq, lastSeq, epoch, deliverAt }: Confirmations,
   seconds: number,
   json: true | undefined,
 ): Promise<void> {
   if (json) {
-    const [first, last] = count === 0 ? [null, null] : [firstSeq, lastSeq]
+    const isStored = count > 0 && deliverAt === undefined
+    const [first, last] = isStored ? [firstSeq, lastSeq] : [null, null]
     const result = {
       topic,
       published: count,
       first_seq: first,
       last_seq: last,
       epoch,
+      ...(deliverAt === undefined ? {} : { deliver_at: new Date(deliverAt).toISOString() }),
       seconds: rounded(seconds),
     }
     return terminal.printJson(result)
   }
   if (count === 0) return terminal.print(`nothing to publish to ${topic}`)
+  if (deliverAt !== undefined) {
+    const when = new Date(deliverAt).toISOString()
+    const what = count === 1 ? 'a message' : `${count} messages`
+    return terminal.print(`scheduled ${what} for ${topic}: ${count === 1 ? '' : 'from '}${when}`)
+  }
   if (count === 1) return terminal.print(`published to ${topic}: seq ${firstSeq}`)
   const rate = Math.round(count / seconds).toLocaleString('en')
   const range = `seq ${firstSeq}–${lastSeq}, ${seconds.toFixed(1)} s, ${rate}/s`
@@ -230,6 +237,8 @@ class Confirmations {
   firstSeq = Number.POSITIVE_INFINITY
   lastSeq = 0
   epoch: string | null = null
+  /** When the first of those that are kept for later comes. */
+  deliverAt: number | undefined
   error: unknown
   readonly #onError: () => void
   #onSettled: () => void = () => {}
@@ -241,8 +250,11 @@ class Confirmations {
   expect(publishing: Promise<PublishResult>): void {
     this.inFlight++
     publishing.then(
-      ({ seq, epoch }) => {
+      ({ seq, epoch, deliverAt }) => {
         this.count++
+        if (deliverAt !== undefined) {
+          this.deliverAt = Math.min(this.deliverAt ?? deliverAt, deliverAt)
+        }
         this.firstSeq = Math.min(this.firstSeq, seq)
         this.lastSeq = Math.max(this.lastSeq, seq)
         this.epoch = epoch

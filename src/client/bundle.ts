@@ -7,8 +7,12 @@ import type { AckResult, OutgoingBatch, WireError } from './wire.js'
 
 /** Where a confirmed message stands. */
 export interface PublishResult {
-  /** Its number in the topic: 1, 2, 3 … */
+  /** Its number in the topic: 1, 2, 3 …; 0 when it has none yet (`deliverAt`) or it is not known any more. */
   readonly seq: number
+  /** True when the message had been stored before, as `seq`: the topic has a deduplication window. */
+  readonly duplicate?: true
+  /** When it will be stored and delivered, ms since 1970, if it is kept for later. */
+  readonly deliverAt?: number
   /** The lifetime of the topic's log in which `seq` counts. */
   readonly epoch: string
 }
@@ -34,8 +38,31 @@ export interface Bundle {
 
 export function resolveBundle({ confirmations }: Bundle, result: AckResult): void {
   const { epoch = '', seq, first_seq: firstSeq = seq ?? 0 } = result
+  const { duplicate, duplicates, deliver_at: deliverAt } = result
+  if (duplicate || duplicates !== undefined || deliverAt !== undefined) {
+    resolveOneByOne(confirmations, result, firstSeq)
+    return
+  }
   for (let index = 0; index < confirmations.length; index++) {
     confirmations[index]?.resolve({ seq: firstSeq + index, epoch })
+  }
+}
+
+/** For answers that are not the same for all. */
+function resolveOneByOne(
+  confirmations: Bundle['confirmations'],
+  { epoch = '', seq, duplicate, duplicates, deliver_at: deliverAt }: AckResult,
+  firstSeq: number,
+): void {
+  const known = new Map(duplicates ?? (duplicate ? [[0, seq ?? null]] : []))
+  let nextSeq = firstSeq
+  for (const [index, confirmation] of confirmations.entries()) {
+    const first = known.get(index)
+    const place =
+      first === undefined
+        ? { seq: deliverAt === undefined ? nextSeq++ : 0 }
+        : { seq: first ?? 0, duplicate: true as const }
+    confirmation?.resolve({ ...place, epoch, ...(deliverAt === undefined ? {} : { deliverAt }) })
   }
 }
 

@@ -2,7 +2,7 @@
  * The entries of one MessagePack EVENTS frame, found but not decoded.
  * Runs on: Node and browsers. Owns: nothing; a message keeps the frame it stands in.
  *
- *   [seq, ts, encoding, payload, id, headers]      the last two, and more behind them, may be missing
+ *   [seq, ts, encoding, payload, id, headers, properties]      the last three may be missing
  *
  * A message is a place in the frame, and what is asked of it is looked up there: who reads the payload
  * alone pays for the payload alone.

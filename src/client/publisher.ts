@@ -201,11 +201,22 @@ export class Publisher {
         batch.add(codec.encoding, bytes, this.#idOf(undefined), options?.headers, properties)
       }
       this.#checkFrame(batch.bytes, topic)
-      const lastIndex = payloads.length - 1
-      confirmations[0] = {
-        resolve: ({ seq, epoch }) => resolve({ firstSeq: seq, lastSeq: seq + lastIndex, epoch }),
+      // Resolved in order: the first is known when the last is.
+      let firstSeq = 0
+      const first = {
+        resolve: ({ seq }: PublishResult) => {
+          firstSeq = seq
+        },
         reject,
       }
+      const last = {
+        resolve: ({ seq, epoch }: PublishResult) => {
+          resolve({ firstSeq: firstSeq || seq, lastSeq: seq, epoch })
+        },
+        reject,
+      }
+      confirmations[0] = first
+      confirmations[payloads.length - 1] = last
       const send = () => {
         this.#close(topic) // What was published to the topic before goes before.
         bundle.confirmed = payloads.length

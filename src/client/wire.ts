@@ -22,7 +22,14 @@ export interface MessageReceiver {
 
 export interface AckResult {
   readonly epoch?: string
-  readonly seq?: number
+  readonly seq?: number | null
+  /** Of a single message: it had been stored before, as `seq`. */
+  readonly duplicate?: boolean
+  /** Of a batch: which had been, by position, and as what. */
+  readonly duplicates?: readonly (readonly [index: number, seq: number | null])[]
+  /** The messages are kept for later. */
+  readonly scheduled?: boolean
+  readonly deliver_at?: number
   readonly first_seq?: number
   readonly count?: number
   readonly recovered?: boolean

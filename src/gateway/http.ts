@@ -6,6 +6,7 @@
 import { isUtf8 } from 'node:buffer'
 import { Refusal, Reply, replyById } from '../errors.js'
 import { jsonMessages, parseJsonFrame, requestsIn } from '../protocol/json-frames.js'
+import { isUuid, uuidBytes } from '../protocol/uuid.js'
 import { type ControlRequest, PUBLISH_HTTP, type TopicSummary } from '../ring/record.js'
 import { parseTopicOptions } from '../topic-rules.js'
 import type { Gateway } from './gateway.js'
@@ -100,6 +101,8 @@ export class HttpDoor {
       return respond(notAllowed('GET, POST'))
     }
     if (path === '/routes' || path.startsWith('/routes/')) return this.#routes(request, respond)
+    const waiting = delayedTargetOf(path)
+    if (waiting !== undefined) return this.#delayed(method, waiting, request.query, respond)
     const target = targetOf(path)
     if (target === undefined) return respond(unknownPath(path))
     const topic = this.#gateway.names.byName(target.topic)
@@ -149,6 +152,21 @@ export class HttpDoor {
     this.#refuseWhileDraining()
     routes.delete(name)
     respond({ status: 200, body: JSON.stringify({ status: 'deleted', route: name }) })
+  }
+
+  /** What waits for a topic: listed, or cancelled by id. */
+  #delayed(method: string, target: DelayedTarget, query: URLSearchParams, respond: Respond): void {
+    const { name, shard } = this.#gateway.names.byName(target.topic)
+    if (target.id === undefined) {
+      if (method !== 'GET') return respond(notAllowed('GET'))
+      const wanted = wholeNumber(query, 'limit', 1) ?? HISTORY_LIMIT_DEFAULT
+      const limit = Math.min(wanted, HISTORY_LIMIT_MAX)
+      return this.#ask(shard, { op: 'delayed', topic: name, limit }, respond)
+    }
+    if (method !== 'DELETE') return respond(notAllowed('DELETE'))
+    this.#refuseWhileDraining()
+    if (!isUuid(target.id)) throw new Refusal(Reply.badRequest, 'the id must be a valid UUID')
+    this.#ask(shard, { op: 'cancel', topic: name, id: uuidBytes(target.id) }, respond)
   }
 
   #health(): HttpAnswer {
@@ -357,6 +375,22 @@ export class HttpDoor {
     if (this.#gateway.isDraining) {
       throw new Refusal(Reply.shuttingDown, 'the broker is shutting down')
     }
+  }
+}
+
+interface DelayedTarget {
+  readonly topic: string
+  readonly id: string | undefined
+}
+
+/** From /topics/{name}/delayed or /topics/{name}/delayed/{id}. */
+function delayedTargetOf(path: string): DelayedTarget | undefined {
+  const match = /^\/topics\/([^/]+)\/delayed(?:\/([^/]+))?$/.exec(path)
+  if (match === null) return undefined
+  try {
+    return { topic: decodeURIComponent(match[1] as string), id: match[2] }
+  } catch {
+    throw new Refusal(Reply.badRequest, 'the path must be UTF-8, percent-encoded')
   }
 }
 

@@ -46,7 +46,6 @@ export const EPOCH_BYTES = 16
 export const NAME = 144
 export const NAME_BYTES_MAX = 255
 export const OPTIONS = 400
-export const OPTIONS_COUNT = 6
 export const EXPIRED_FROM = 424
 export const EXPIRED_TO = 432
 export const ROUTED_SEQ = 440

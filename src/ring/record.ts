@@ -240,6 +240,19 @@ export type ControlRequest =
     }
   | { readonly op: 'delete'; readonly token: number; readonly topic: string }
   | { readonly op: 'info'; readonly token: number; readonly topic: string }
+  /** Messages that wait: the next of them, and to cancel those of one id. */
+  | {
+      readonly op: 'delayed'
+      readonly token: number
+      readonly topic: string
+      readonly limit: number
+    }
+  | {
+      readonly op: 'cancel'
+      readonly token: number
+      readonly topic: string
+      readonly id: Uint8Array
+    }
   | {
       readonly op: 'history'
       readonly token: number

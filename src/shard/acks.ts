@@ -85,10 +85,14 @@ export class AckWriter {
     this.#close(start, at)
   }
 
-  /** Sends any other frame that answers a publish; `answered` is 0 when nobody waits for it. */
+  /**
+   * Sends any other frame that answers a publish; `answered` is 0 when nobody waits for it. For one
+   * over FRAME_BYTES_MAX the caller has made sure of room beyond ACKS_ROOM.
+   */
   frame(session: number, format: Format, frame: Uint8Array, answered: number): void {
     if (frame.length > FRAME_BYTES_MAX) {
-      assert.fail(`length=${frame.length}, max=${FRAME_BYTES_MAX}`)
+      this.#writeLarge(session, frame, answered)
+      return
     }
     const start = this.#open(session, format)
     this.#answered += answered
@@ -118,6 +122,21 @@ export class AckWriter {
     this.#frames = 0
     this.#answered = 0
     this.#used = 0
+  }
+
+  /** A record of its own for one long frame, behind what was said before it. */
+  #writeLarge(session: number, frame: Uint8Array, answered: number): void {
+    this.flush()
+    const length = Acks.headerBytes + 4 + frame.length
+    const start = this.#out.tryClaim(length)
+    assert(start >= 0, `no room for ${length} bytes of an ack`)
+    const field = start >> 2
+    this.#views.ints[field + Acks.session] = session
+    this.#views.ints[field + Acks.answered] = answered
+    this.#views.ints[field + Acks.frames] = 1
+    this.#views.ints[field + 3] = frame.length
+    this.#views.bytes.set(frame, start + Acks.headerBytes + 4)
+    this.#out.commit(Outbound.acks, length)
   }
 
   /** Where in the scratch buffer the next frame for this connection goes. */

@@ -51,6 +51,7 @@ export class Appender {
 
   /**
    * Appends `count` messages that stand at [start, end) of shared memory, all or none.
+   * Those at the positions in `leftOut` are passed over; at least one is stored.
    * Returns the first seq, or OVER_RETENTION, NO_LOG_MEMORY or NOT_JSON when nothing was stored.
    */
   append(
@@ -61,18 +62,22 @@ export class Appender {
     count: number,
     claimsJson: boolean,
     nowMs: number,
+    leftOut?: ReadonlySet<number>,
   ): number {
     if (claimsJson && !this.#claimsAreTrue(start, end, count)) return NOT_JSON
     const { log } = topic
     const reserved = Appender.bytesFor(count, start, end)
-    const first = log.prepare(count, reserved)
+    const stored = count - (leftOut?.size ?? 0)
+    const first = log.prepare(stored, reserved)
     if (first === OVER_RETENTION || first === NO_LOG_MEMORY) return first
     const timeMs = Math.max(nowMs, log.lastTimeMs) // Binary search by time needs times in order.
     const firstSeq = log.lastSeq + 1
     let from = start
     let to = first
     this.#features = 0
-    for (let seq = firstSeq; seq < firstSeq + count; seq++) {
+    let index = 0
+    for (let seq = firstSeq; seq < firstSeq + stored; seq++) {
+      while (leftOut?.has(index++)) from = skipValue(this.#views.bytes, from, end)
       log.indexEntry(seq, to)
       const body = writeEntryHeader(this.#views.view, to, seq, timeMs)
       const next = this.#copyMessage(from, end, to, body)
@@ -83,13 +88,29 @@ export class Appender {
     // Before the entries count: a successor must not find one without the other.
     if (this.#features !== 0) this.#noteFeatures(topic, this.#features)
 
-    const lastSeq = firstSeq + count - 1
+    const lastSeq = firstSeq + stored - 1
     const tail = log.preparedTail
     const padStart = log.preparedPadStart
     this.#journal.commitAppend(ordinal, firstSeq, topic.slot, tail, padStart, lastSeq, timeMs)
     log.commit(tail, padStart, lastSeq, timeMs)
     this.#journal.appendDone()
     return firstSeq
+  }
+
+  /** Whether every payload that claims to be JSON is. */
+  claimsAreTrue(start: number, end: number, count: number): boolean {
+    return this.#claimsAreTrue(start, end, count)
+  }
+
+  /** Offset behind the message at `from`. */
+  endOf(from: number, end: number): number {
+    return skipValue(this.#views.bytes, from, end)
+  }
+
+  /** Writes the body of the entry at `entry` to `to`, from the message at `from`; returns its length. */
+  writeBody(from: number, end: number, entry: number, to: number): number {
+    this.#copyMessage(from, end, entry, to)
+    return this.#written
   }
 
   /** Bytes that #copyMessage() wrote. */
@@ -149,7 +170,7 @@ export class Appender {
     const next = skipValue(bytes, from, end)
     readPropertiesMap(buffer, from, this.#properties)
     if (!this.#properties.hasAny) return next
-    bytes.copyWithin(to, from, next)
+    copyShared(this.#views, to, from, next)
     bytes[entry] = ARRAY_OF_7
     this.#written += next - from
     this.#features |= FEATURE_PROPERTIES

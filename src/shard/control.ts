@@ -7,7 +7,9 @@
  */
 import { Unpackr } from 'msgpackr'
 import { Reply } from '../errors.js'
+import { isoTime } from '../protocol/server-frames.js'
 import type { Start } from '../protocol/subscribe-options.js'
+import { UUID_TEXT_BYTES, writeUuidText } from '../protocol/uuid.js'
 import {
   type ControlRequest,
   type FilterRef,
@@ -70,6 +72,10 @@ export class Control {
         return ordinal > 0 ? undefined : this.#delete(request, ordinal)
       case 'info':
         return this.#info(request)
+      case 'delayed':
+        return this.#delayed(request)
+      case 'cancel':
+        return this.#cancel(request, ordinal)
       case 'history':
         return this.#history(request)
       case 'list':
@@ -312,6 +318,39 @@ export class Control {
       topic_id: id,
     })
     return 0
+  }
+
+  #delayed({ token, topic: name, limit }: RequestOf<'delayed'>): number | undefined {
+    const shard = this.#shard
+    const topic = shard.find(name)
+    if (topic === undefined) {
+      this.#refuseUnknown(token, name)
+      return 0
+    }
+    const text = Buffer.alloc(UUID_TEXT_BYTES)
+    const waiting = shard.delayed.list(topic, limit).map(({ id, dueMs }) => {
+      writeUuidText(text, 0, id, 0)
+      return { id: text.toString(), deliver_at: isoTime(dueMs) }
+    })
+    const count = shard.delayed.slotsOf(topic).length
+    const body = JSON.stringify({ topic: name, count, delayed: waiting })
+    return shard.notices.tryReply(token, 200, body) ? 0 : undefined
+  }
+
+  /** The result, how many there were, is noted first: a successor that finds it sees to the effect. */
+  #cancel({ token, topic: name, id }: RequestOf<'cancel'>, ordinal: number): number {
+    const shard = this.#shard
+    const topic = shard.find(name)
+    if (topic === undefined) {
+      this.#refuseUnknown(token, name)
+      return 0
+    }
+    const slots = shard.delayed.slotsOf(topic, id)
+    const count = shard.resultOf(ordinal) ?? slots.length
+    shard.noteResult(ordinal, count)
+    shard.delayed.cancel(slots)
+    shard.notices.reply(token, 200, { status: 'cancelled', topic: name, count })
+    return count
   }
 
   #history(request: RequestOf<'history'>): number | undefined {

@@ -29,7 +29,7 @@ const MOVE_EXPIRED = 1
 /** Entries told of in one batch, so that publishers do not wait for them. */
 const TOLD_PER_BATCH_MAX = 1024
 const HEAP_MIN = 64
-export const EVENTS_PREFIX = '$events.'
+const EVENTS_PREFIX = '$events.'
 
 export class Expiry {
   readonly #shard: Shard

@@ -111,6 +111,16 @@ export class Journal {
     return (this.#ints[this.#i + APPLIED] as number) - this.#answered
   }
 
+  /** Records applied, counted from where an earlier batch answered some: as recordNumber() counts. */
+  get appliedTotal(): number {
+    return this.#ints[this.#i + APPLIED] as number
+  }
+
+  /** The number, from 1, of a record of this batch. */
+  recordNumber(ordinal: number): number {
+    return this.#answered + ordinal + 1
+  }
+
   /** Records that the current batch may have. */
   get recordsMax(): number {
     return BATCH_RECORDS_MAX - this.#answered

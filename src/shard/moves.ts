@@ -75,9 +75,9 @@ export class Moves {
     if (entry === OVER_RETENTION || entry === NO_LOG_MEMORY) return entry
     const seq = log.lastSeq + 1
     const timeMs = Math.max(shard.nowMs, log.lastTimeMs)
-    const { buffer } = shard.views
+    const { buffer, view } = shard.views
     log.indexEntry(seq, entry)
-    const end = write(entry, writeEntryHeader(shard.views.view, entry, seq, timeMs))
+    const end = write(entry, writeEntryHeader(view, entry, seq, timeMs))
     log.trim(reserved, end - entry)
     if (buffer[entry] === ARRAY_OF_7) {
       readProperties(buffer, entry, this.#properties)

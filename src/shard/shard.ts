@@ -48,6 +48,8 @@ import { ACKS_ROOM, AckWriter } from './acks.js'
 import { Appender } from './appender.js'
 import { Control } from './control.js'
 import { DeadLetters } from './dead-letters.js'
+import { Deduplication } from './deduplication.js'
+import { Delayed } from './delayed.js'
 import { EVENTS_BYTES_MAX, type EventsHeader, EventWriter, LIVE, NO_ROOM } from './events.js'
 import { Expiry } from './expiry.js'
 import { FilterInterest } from './filter-interest.js'
@@ -69,6 +71,8 @@ export interface ShardOptions {
   readonly autoCreateTopics: boolean
   /** Options of topics by pattern, most specific first. */
   readonly topicRules?: readonly TopicRule[]
+  /** Message ids remembered for topics with a deduplication window. */
+  readonly dedupIdsMax?: number
 }
 
 /** What a shard stands on beside its memory. */
@@ -93,6 +97,8 @@ const BATCH_BYTES_MAX = 1024 * 1024
  * new records are begun, and between the two the supervisor sees that the thread moves.
  */
 const BATCH_FILTER_WORK_MAX = 4_000_000
+/** Unless the options say otherwise. */
+const DEDUP_IDS_MAX = 65_536
 
 export class Shard {
   readonly topics = new TopicTable()
@@ -115,6 +121,8 @@ export class Shard {
   readonly deadLetters: DeadLetters
   readonly moves: Moves
   readonly expiry: Expiry
+  readonly deduplication: Deduplication
+  readonly delayed: Delayed
   nowMs = 0
 
   readonly #in: RingConsumer
@@ -171,12 +179,13 @@ export class Shard {
     this.notices = new Notices(views, this.out)
     this.nowMs = context.now()
     this.expiry = new Expiry(this, this.nowMs)
+    this.deduplication = new Deduplication(this, options.dedupIdsMax ?? DEDUP_IDS_MAX)
     this.events = new EventWriter(views, this.out, (topic, seq) =>
       this.expiry.isExpired(topic, seq),
     )
     const noteFeatures = (topic: Topic, features: number) => this.noteFeatures(topic, features)
     const appender = new Appender(views, this.journal, new RandomIds(), noteFeatures)
-    this.#publishing = new Publishing(this, this.#acks, appender)
+    this.#publishing = new Publishing(this, this.#acks, appender, this.journal)
     this.#memory = {
       ...views,
       blocks: new BlockAllocator(layout.blocks, layout.blockBytes),
@@ -187,6 +196,8 @@ export class Shard {
     this.filters = new FilterTable(views, layout)
     this.filterInterest = new FilterInterest(views, layout)
     this.router = new Router(this, layout)
+    const { delayed, delayedSlots } = layout
+    this.delayed = new Delayed(this, this.#memory, appender, delayed, delayedSlots)
     this.#control = new Control(this)
     this.deadLetters = new DeadLetters(this)
     this.grouping = new Grouping(this, this.#acks, this.#memory)
@@ -198,6 +209,11 @@ export class Shard {
     return this.out.room() >= OUTPUT_ROOM
   }
 
+  /** Room for an answer of so many bytes beside that; twice, since the end of the ring may be skipped. */
+  hasRoomFor(bytes: number): boolean {
+    return bytes === 0 || this.out.room() >= OUTPUT_ROOM + 2 * bytes
+  }
+
   /** Records that wait in the inbound ring, or work that is left over from before. */
   get hasWork(): boolean {
     const isLeft = this.#dirty.length > 0 || this.#announcements.length > 0 || this.router.hasWork
@@ -207,7 +223,7 @@ export class Shard {
 
   /** When a timer has something to do next; Infinity when none runs. */
   get nextDueMs(): number {
-    return Math.min(this.expiry.nextDueMs, this.grouping.nextDueMs)
+    return Math.min(this.expiry.nextDueMs, this.delayed.nextDueMs, this.grouping.nextDueMs)
   }
 
   /** How long that is from now. */
@@ -344,9 +360,10 @@ export class Shard {
       const value = options[name]
       if (value !== undefined) this.directory.setOption(topic.slot, index, value)
     }
-    const { ttlMs } = topic
+    const { ttlMs, dedupWindowMs } = topic
     topic.settings = this.#settingsOf(topic.slot, topic.name)
     if (topic.ttlMs !== ttlMs) this.expiry.rebuild(topic)
+    if (topic.dedupWindowMs > dedupWindowMs) this.deduplication.rebuild(topic)
   }
 
   find(name: string): Topic | undefined {
@@ -368,6 +385,7 @@ export class Shard {
     this.grouping.onTopicDeleted(topic)
     this.topics.delete(topic)
     this.expiry.removed(topic)
+    this.delayed.cancel(this.delayed.slotsOf(topic))
     this.directory.release(topic.slot)
     topic.log.free()
     topic.attached = 0
@@ -475,7 +493,9 @@ export class Shard {
 
   /** These entries have just been appended; told once, by who appended them. */
   appended(topic: Topic, firstSeq: number, count: number): void {
-    if (topic.mayExpire) this.expiry.added(topic, firstSeq, firstSeq + count - 1)
+    const lastSeq = firstSeq + count - 1
+    if (topic.mayExpire) this.expiry.added(topic, firstSeq, lastSeq)
+    if (topic.dedupWindowMs > 0) this.deduplication.added(topic, firstSeq, lastSeq)
   }
 
   /** Messages of this batch stand in the topic's log: they are counted, and go out as EVENTS. */
@@ -680,7 +700,7 @@ export class Shard {
 
   /** What is due moves, or is told of. False when it wants outbound room first. */
   #runTimers(): boolean {
-    if (!this.hasRoom || !this.expiry.run() || !this.hasRoom) return false
+    if (!this.hasRoom || !this.expiry.run() || !this.delayed.run() || !this.hasRoom) return false
     if (this.grouping.nextDueMs <= this.nowMs) this.grouping.tick()
     return this.hasRoom
   }
@@ -761,9 +781,11 @@ export class Shard {
       topic.features = this.directory.features(topic.slot)
       this.#addTopic(topic)
       this.expiry.rebuild(topic)
+      this.deduplication.rebuild(topic)
       topic.attached = topic.wantedFormats()
       for (const { filterId, format } of topic.patterns) this.view(topic, filterId, format)
     }
+    this.delayed.takeOver(this.journal.appliedTotal)
     const interests = this.filterInterest.load(
       ({ topicId, filterId }) =>
         this.topics.get(topicId) !== undefined && this.filters.get(filterId) !== undefined,

@@ -44,6 +44,8 @@ export const SHARD_COUNTERS = {
   copiesDropped:
     'routed copies that came to nothing: refused by this shard, over `ROUTE_HOPS_MAX`, or dropped by retention before rules could look (then every entry counts)',
   messagesExpired: 'entries whose TTL ended while a log held them',
+  messagesDelayed: 'messages kept for later',
+  duplicates: 'messages that were not stored because they had been, by their id',
   topicsCreated: 'topics created',
   topicsDeleted: 'topics deleted',
   groupsDelivered: 'entries handed to members of groups for the first time',

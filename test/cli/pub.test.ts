@@ -129,3 +129,21 @@ test('pub that is interrupted waits for what is under way, says how much, and en
   expect(stdout).toContain(`published ${count} messages`)
   expect((await payloads(broker, 'a')).length).toBe(Number(count))
 })
+
+test('pub gives properties, and says when what is delayed will come', async () => {
+  const broker = await startBroker()
+  const to = ['--url', broker.wsUrl]
+  const properties = ['--key', 'k', '--priority', 'high', '--ttl', '1h']
+  await runHere(['pub', 'orders', '1', ...properties, ...to])
+  const { body } = await broker.http('GET', '/topics/orders/messages')
+  const [message] = (body as unknown as History).messages
+  expect(message).toMatchObject({ payload: 1, key: 'k', priority: 'high', ttl_ms: 3_600_000 })
+  const { stdout } = await runHere(['pub', 'orders', '2', '--delay', '1h', ...to])
+  expect(stdout).toMatch(/^scheduled a message for orders: \d{4}-\d\d-\d\dT/)
+  const json = await runHere(['pub', 'orders', '3', '--delay', '1h', '--json', ...to])
+  expect(jsonLines(json.stdout)).toMatchObject([
+    { published: 1, first_seq: null, last_seq: null, deliver_at: expect.stringMatching(/Z$/) },
+  ])
+  const refused = await runHere(['pub', 'orders', '2', '--priority', 'urgent', ...to])
+  expect(refused.code).toBe(2)
+})

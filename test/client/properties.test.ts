@@ -31,8 +31,9 @@ test.each<PublishOptions>([
   { deliverAt: 1_800_000_000_000, key: 'k' },
 ])('both encodings carry %o so that the broker takes it', ({ headers, ...options }) => {
   const properties = propertiesOf(options)
+  const payload = Buffer.from('7')
   const packed = msgpackWire().newBatch('t', 0)
-  packed.add(1, Buffer.from('7'), undefined, headers, properties)
+  packed.add(1, payload, undefined, headers, properties)
   const frame = packed.frame(1) as Uint8Array
   const reader = new MsgpackFrameReader(LIMITS)
   expect([reader.read(frame, 0, frame.length), reader.problem]).toEqual([true, ''])
@@ -40,7 +41,7 @@ test.each<PublishOptions>([
   expect([reader.hasProperties, reader.delayed]).toEqual([true, isDelayed ? 1 : 0])
 
   const batch = jsonWire().newBatch('t', 0)
-  batch.add(1, Buffer.from('7'), undefined, headers, properties)
+  batch.add(1, payload, undefined, headers, properties)
   const text = Buffer.from(batch.frame(1) as string)
   const request = jsonRequest(parseJsonFrame(text), text, LIMITS)
   const [read] = 'messages' in request ? request.messages : []

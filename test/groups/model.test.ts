@@ -56,7 +56,7 @@ class World {
 
   constructor(options: Partial<GroupOptions>) {
     this.#isOrdered = options.ordered === 'key'
-    this.rig = new ShardRig({ Shard: stepper.Shard })
+    this.rig = new ShardRig({ shardClass: stepper.Shard })
     this.rig.send({ op: 'create', token: this.rig.nextToken(), topic: 't' })
     this.rig.send({
       op: 'group',

@@ -115,8 +115,8 @@ export interface ShardRigOptions {
   readonly plan?: Partial<MemoryPlan>
   readonly shard?: Partial<ShardOptions>
   readonly logger?: Logger
-  /** The shard's class, when it is not the ordinary one (stepped.ts). */
-  readonly Shard?: typeof Shard
+  /** Another build of the class. */
+  readonly shardClass?: typeof Shard
 }
 
 export interface PublishFields {
@@ -140,7 +140,7 @@ export class ShardRig {
   /** Everything taken so far. */
   readonly taken: OutRecord[] = []
   readonly #context: ShardContext
-  readonly #Shard: typeof Shard
+  readonly #shardClass: typeof Shard
   #epochs = 0
   #token = 0
 
@@ -148,9 +148,9 @@ export class ShardRig {
     const plan = { ...PLAN, ...options.plan }
     this.memory = allocateSharedMemory(plan)[0] as ShardMemory
     this.link = new ShardLink(this.memory)
+    this.#shardClass = options.shardClass ?? Shard
     this.options = { ...OPTIONS, maxTopics: plan.maxTopics, ...options.shard }
     this.counters = new Counters(this.memory.common, countersOffset(1), SHARD_COUNTERS)
-    this.#Shard = options.Shard ?? Shard
     this.#context = {
       now: () => {
         this.onNow()
@@ -370,7 +370,7 @@ export class ShardRig {
   }
 
   #newShard(): Shard {
-    return new this.#Shard(this.memory, this.options, this.#context)
+    return new this.#shardClass(this.memory, this.options, this.#context)
   }
 
   #record(): OutRecord {
