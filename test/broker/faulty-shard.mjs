@@ -99,12 +99,8 @@ export default async function runShard({ memory, options, logLevel }) {
   poisonCheckOf(memory)
   const logger = createLogger(logLevel, `faulty-shard-${memory.shard}`)
   Atomics.store(own, THREAD_ID >> 2, threadId)
-<<<<<<< HEAD
-  let shard // The clock is asked while it is being made, too.
-=======
   /** Undefined while the shard is made, which asks for the time, too. */
   let shard
->>>>>>> e03e1dfbc4d34b8dc6a4562186eb8719a5886f9d
   shard = new Shard(memory, options, {
     now: () => {
       if (shard === undefined) return Date.now()
