@@ -55,6 +55,8 @@ describe('defaults', () => {
       maxSubscribersPerTopic: 10_000,
       maxPatterns: 1000,
       maxFilters: 128,
+      maxGroups: 4096,
+      maxGroupMembers: 16_384,
       routesFile: '',
       heartbeatIntervalMs: 30_000,
       slowConsumerPolicy: 'drop_oldest',

@@ -232,7 +232,7 @@ export class Gateway {
    * Throws Refusal (NO_RESPONDERS).
    */
   admitRequests(topic: string, count: number): void {
-    if (count === 0 || this.subscribing.hasListeners(topic)) return
+    if (count === 0 || this.subscribing.hasListeners(topic) || this.members.has(topic)) return
     this.counters.add('requestsUnanswered', count)
     throw new Refusal(Reply.noResponders, `nobody listens to ${JSON.stringify(topic)} now`)
   }

@@ -4,7 +4,7 @@
  *
  *   GET    /topics/{t}/dead-letters?limit=&from_seq=&group=&reason=
  *   DELETE /topics/{t}/dead-letters               drops them all
- *   POST   /topics/{t}/dead-letters/replay        {seqs: […]} or {all: true}, group, from_seq, max_rounds
+ *   POST   /topics/{t}/dead-letters/replay        {seqs: […]} or {all: true}, group, from_seq, max_rounds, delay_ms
  */
 import { Refusal, Reply } from '../errors.js'
 import type { DeadLetterAction } from '../ring/record.js'
@@ -15,6 +15,7 @@ const LIMIT_MAX = 1000
 const SEQS_MAX = 1000
 const ROUNDS_DEFAULT = 10
 const ROUNDS_MAX = 1000
+const DELAY_MS_MAX = 2 ** 31 - 1
 const REASONS = ['max_deliver', 'term', 'expired']
 
 type Fields = Readonly<Record<string, unknown>>
@@ -46,7 +47,7 @@ export function deadLetterAction(
 }
 
 function replayOf(fields: Fields): DeadLetterAction {
-  const { seqs, all, group, from_seq: fromSeq, max_rounds: maxRounds } = fields
+  const { seqs, all, group, from_seq: fromSeq, max_rounds: maxRounds, delay_ms: delayMs } = fields
   if ((seqs === undefined) === (all === undefined)) throw bad('give either seqs or all')
   if (all !== undefined && all !== true) throw bad('all must be true')
   const isList = Array.isArray(seqs) && seqs.length > 0 && seqs.length <= SEQS_MAX
@@ -61,6 +62,7 @@ function replayOf(fields: Fields): DeadLetterAction {
     group: group ?? null,
     maxRounds:
       maxRounds === undefined ? ROUNDS_DEFAULT : whole(maxRounds, 'max_rounds', ROUNDS_MAX),
+    delayMs: delayMs === undefined ? 0 : whole(delayMs, 'delay_ms', DELAY_MS_MAX),
   }
 }
 

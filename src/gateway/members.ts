@@ -54,6 +54,8 @@ export class Members {
   readonly #counters: Counters<GatewayCounter>
   readonly #options: MembersOptions
   readonly #byId = new Map<number, Membership>()
+  /** Members by topic. */
+  readonly #counts = new Map<string, number>()
   /** Per shard, by group id. */
   readonly #byGroup: readonly Map<number, Set<Membership>>[]
   #lastId = 0
@@ -80,6 +82,11 @@ export class Members {
   /** Members of all groups. */
   get total(): number {
     return this.#byId.size
+  }
+
+  /** Whether some group of the topic has a member. */
+  has(topic: string): boolean {
+    return this.#counts.has(topic)
   }
 
   /** Throws Refusal; otherwise the ack or the error follows when the shard has answered. */
@@ -132,6 +139,7 @@ export class Members {
     session.memberships ??= new Map()
     session.memberships.set(key, membership)
     this.#byId.set(membership.id, membership)
+    this.#count(topic.name, 1)
   }
 
   /** Throws Refusal (GROUP_NOT_FOUND) when this connection is no member of it. */
@@ -283,12 +291,18 @@ export class Members {
 
   #forget(membership: Membership): void {
     const { id, session, shard, topic, group, groupId } = membership
-    this.#byId.delete(id)
+    if (this.#byId.delete(id)) this.#count(topic, -1)
     session.memberships?.delete(keyOf(topic, group))
     const groups = this.#byGroup[shard] as Map<number, Set<Membership>>
     const members = groups.get(groupId)
     members?.delete(membership)
     if (members?.size === 0) groups.delete(groupId)
+  }
+
+  #count(topic: string, change: number): void {
+    const count = (this.#counts.get(topic) ?? 0) + change
+    if (count === 0) this.#counts.delete(topic)
+    else this.#counts.set(topic, count)
   }
 
   #find(session: Session, topic: string, group: string): Membership {

@@ -311,6 +311,8 @@ export type DeadLetterAction =
       readonly group: string | null
       /** What came back as often as this stays. */
       readonly maxRounds: number
+      /** ms from now; 0: at once. */
+      readonly delayMs: number
     }
   | { readonly do: 'purge' }
 

@@ -10,7 +10,7 @@ import { Packr, Unpackr } from 'msgpackr'
 import { Reply, type ReplyCode } from '../errors.js'
 import type { DeadLetter, Group } from '../groups/group.js'
 import { settleInTable } from '../groups/outstanding.js'
-import { ARRAY_OF_7, entryBody } from '../log/entry.js'
+import { ARRAY_OF_7, entryBody, entryHeaderBytes, writeEntryHeader } from '../log/entry.js'
 import { newEntryProperties, readProperties } from '../log/entry-properties.js'
 import { FEATURE_TTL } from '../log/slot.js'
 import { NIL } from '../protocol/msgpack.js'
@@ -18,6 +18,7 @@ import type { DeadLetterAction } from '../ring/record.js'
 import { DEAD_LETTERS } from '../routing/topic-name.js'
 import { EntryView, historyText } from './json-text.js'
 import { MoveKind } from './move-kinds.js'
+import type { MoveSource } from './moves.js'
 import type { Shard } from './shard.js'
 import { Topic } from './topics.js'
 
@@ -46,6 +47,9 @@ export class DeadLetters {
     const { views, moves } = shard
     moves.register(MoveKind.deadLetter, ({ source, a, b }) => settleInTable(views, source, a, b))
     moves.register(MoveKind.replay, ({ source }) => void views.buffer.writeUInt32BE(1, source))
+    moves.register(MoveKind.replayLater, ({ source, a, b }) => {
+      if (shard.delayed.isKept(a, b)) views.buffer.writeUInt32BE(1, source)
+    })
   }
 
   /** Copies the entry to the dead letters and takes it out of the group's table, as one step. */
@@ -61,7 +65,8 @@ export class DeadLetters {
     const headers = this.#headersAt(at)
     for (const [name, value] of describe(topic, group, letter)) headers.set(name, value)
     const from = { source: group.record.offset, a: slot, b: letter.seq }
-    const isMoved = this.#copy(MoveKind.deadLetter, from, target, at, headers, true) > 0
+    const { body, isWithProperties } = this.#bodyOf(at, headers, true)
+    const isMoved = this.#append(MoveKind.deadLetter, from, target, body, isWithProperties)
     if (isMoved) shard.counters.add('deadLettered')
     return isMoved
   }
@@ -128,8 +133,9 @@ export class DeadLetters {
   #replay(
     topic: Topic,
     dead: Topic,
-    { seqs, group, fromSeq, maxRounds }: ActionOf<'replay'>,
+    wish: ActionOf<'replay'>,
   ): { replayed: number; skipped: number; nextSeq: number | null } {
+    const { seqs, fromSeq } = wish
     const first = Math.max(fromSeq, dead.log.firstSeq)
     const last = Math.min(dead.log.lastSeq, first + SCAN_MAX - 1)
     const wanted =
@@ -137,7 +143,7 @@ export class DeadLetters {
     let replayed = 0
     let skipped = 0
     for (const seq of wanted) {
-      const outcome = this.#replayOne(topic, dead, seq, group, maxRounds)
+      const outcome = this.#replayOne(topic, dead, seq, wish)
       if (outcome === undefined) return { replayed, skipped, nextSeq: seq }
       if (outcome) replayed++
       else skipped++
@@ -172,8 +178,7 @@ export class DeadLetters {
     topic: Topic,
     dead: Topic,
     seq: number,
-    group: string | null,
-    maxRounds: number,
+    { group, maxRounds, delayMs }: ActionOf<'replay'>,
   ): boolean | undefined {
     if (seq < dead.log.firstSeq || seq > dead.log.lastSeq || this.#isGone(dead, seq)) return false
     const at = dead.log.offsetOf(seq)
@@ -182,34 +187,62 @@ export class DeadLetters {
     if (round >= maxRounds || (group !== null && headers.get('dlq-group') !== group)) return false
     for (const name of [...headers.keys()]) if (name.startsWith('dlq-')) headers.delete(name)
     headers.set('dlq-round', String(round + 1))
-    const from = { source: this.#ttlOffset(at), a: 0, b: 0 }
-    if (this.#copy(MoveKind.replay, from, topic, at, headers, false) < 0) return undefined
+    const source = this.#ttlOffset(at)
+    const { body, isWithProperties } = this.#bodyOf(at, headers, false)
+    const isMoved =
+      delayMs > 0
+        ? this.#keep(topic, body, isWithProperties, delayMs, source)
+        : this.#append(MoveKind.replay, { source, a: 0, b: 0 }, topic, body, isWithProperties)
+    if (!isMoved) return undefined
     this.#shard.noteFeatures(dead, FEATURE_TTL)
     return true
   }
 
   /** A copy of the entry at `at` with other headers; a dead letter has a ttl_ms that can be written over. */
-  #copy(
-    kind: number,
-    from: { source: number; a: number; b: number },
-    target: Topic,
+  #bodyOf(
     at: number,
     headers: Headers,
     isDeadLetter: boolean,
-  ): number {
+  ): { body: Buffer; isWithProperties: boolean } {
     const { bytes, buffer } = this.#shard.views
-    const body = entryBody(buffer, at)
-    const bodyEnd = this.#view.headersStart
+    this.#view.read(buffer, at)
+    // A copy of our own: making room for it may move the log that the entry stands in.
+    const message = Buffer.from(bytes.slice(entryBody(buffer, at), this.#view.headersStart))
     const headersBytes = headers.size === 0 ? Buffer.of(NIL) : this.#packr.pack(headers)
     const properties = this.#propertiesFor(at, isDeadLetter)
-    const length = bodyEnd - body + headersBytes.length + properties.length
-    // prepare() may move the log that the entry stands in, when it is the target's own: copy first.
-    const copy = Buffer.concat([Buffer.from(bytes.slice(body, bodyEnd)), headersBytes, properties])
-    return this.#shard.moves.append(kind, from, target, length, (entry, to) => {
-      if (properties.length > 0) buffer[entry] = ARRAY_OF_7
-      bytes.set(copy, to)
-      return to + length
+    const body = Buffer.concat([message, headersBytes, properties])
+    return { body, isWithProperties: properties.length > 0 }
+  }
+
+  #append(
+    kind: number,
+    from: MoveSource,
+    target: Topic,
+    body: Buffer,
+    isWithProperties: boolean,
+  ): boolean {
+    const { bytes, buffer } = this.#shard.views
+    const seq = this.#shard.moves.append(kind, from, target, body.length, (entry, to) => {
+      if (isWithProperties) buffer[entry] = ARRAY_OF_7
+      bytes.set(body, to)
+      return to + body.length
     })
+    return seq > 0
+  }
+
+  #keep(
+    topic: Topic,
+    body: Buffer,
+    isWithProperties: boolean,
+    delayMs: number,
+    source: number,
+  ): boolean {
+    const header = Buffer.alloc(entryHeaderBytes(0))
+    const mark = isWithProperties ? ARRAY_OF_7 : undefined
+    writeEntryHeader(new DataView(header.buffer, header.byteOffset), 0, 0, 0, mark)
+    const entry = Buffer.concat([header, body])
+    const { delayed, nowMs } = this.#shard
+    return delayed.keep(topic, entry, nowMs + delayMs, MoveKind.replayLater, source)
   }
 
   /** Key, priority and correlation of the message; its ttl_ms and delay are over. */

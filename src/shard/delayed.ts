@@ -19,7 +19,7 @@
  */
 
 import { BLOCK_BYTES_MIN } from '../log/block-allocator.js'
-import { ARRAY_OF_7, writeEntryHeader } from '../log/entry.js'
+import { writeEntryHeader } from '../log/entry.js'
 import { newEntryProperties, readProperties } from '../log/entry-properties.js'
 import { type LogMemory, NO_LOG_MEMORY, OVER_RETENTION } from '../log/topic-log.js'
 import { DELAYED_SLOT_BYTES } from '../shared-memory.js'
@@ -168,6 +168,28 @@ export class Delayed {
     return taken.length
   }
 
+  /**
+   * Keeps one message that is no publish: `entry` as a log would hold it, `from` and `kind` the move that
+   * it is. False when there is no room.
+   */
+  keep(topic: Topic, entry: Uint8Array, dueMs: number, kind: number, source: number): boolean {
+    if (this.#slots === this.#fresh && this.#free.length === 0) return false
+    const bytes = blockBytesFor(entry.length)
+    const block = bytes > topic.log.retention.bytes ? -1 : this.#allocate(bytes)
+    if (block < 0) return false
+    const slot = this.#free.pop() ?? this.#base + this.#fresh++ * DELAYED_SLOT_BYTES
+    this.#memory.bytes.set(entry, block)
+    const order = this.#describe(slot, topic, block, bytes, entry.length, 0, dueMs)
+    this.#shard.moves.keep(kind, { source, a: slot, b: order }, () => this.#setState(slot, WAITING))
+    this.#remember(slot)
+    return true
+  }
+
+  /** Whether the message with this order waits in the slot. */
+  isKept(slot: number, order: number): boolean {
+    return this.#int(slot, STATE) === WAITING && this.orderOf(slot) === order
+  }
+
   /** Messages of the topic with the id at `at` that wait: their slots. */
   find(topic: Topic, at: number): readonly number[] {
     const id = this.#memory.buffer.latin1Slice(at, at + ID_BYTES)
@@ -234,7 +256,7 @@ export class Delayed {
     const length = this.#int(slot, LENGTH) - HEADER_BYTES
     const from = { source: slot, a: 0, b: 0 }
     const seq = this.#shard.moves.append(MOVE_DELAYED, from, topic, length, (entry, at) => {
-      bytes[entry] = ARRAY_OF_7
+      bytes[entry] = bytes[body - HEADER_BYTES] as number
       bytes.copyWithin(at, body, body + length)
       return at + length
     })
@@ -267,17 +289,33 @@ export class Delayed {
     const length = this.#appender.writeBody(from, end, block, body)
     readProperties(buffer, block, this.#properties)
     const { delayMs, deliverAt } = this.#properties
+    const dueMs = deliverAt >= 0 ? deliverAt : this.#shard.nowMs + delayMs
+    this.#describe(slot, topic, block, bytes, HEADER_BYTES + length, record, dueMs)
+    this.#setState(slot, PREPARED)
+    return slot
+  }
+
+  /** Fills the slot, which is still free; returns the message's order. */
+  #describe(
+    slot: number,
+    topic: Topic,
+    block: number,
+    bytes: number,
+    length: number,
+    record: number,
+    dueMs: number,
+  ): number {
     const i = slot >> 2
     const { ints, floats } = this.#memory
     ints[i + TOPIC_ID] = topic.id
     ints[i + BLOCK] = block
     ints[i + BYTES] = bytes
-    ints[i + LENGTH] = HEADER_BYTES + length
+    ints[i + LENGTH] = length
     ints[i + RECORD] = record
-    floats[(slot >> 3) + DUE_MS] = deliverAt >= 0 ? deliverAt : this.#shard.nowMs + delayMs
-    floats[(slot >> 3) + ORDER] = this.#nextOrder++
-    this.#setState(slot, PREPARED)
-    return slot
+    floats[(slot >> 3) + DUE_MS] = dueMs
+    const order = this.#nextOrder++
+    floats[(slot >> 3) + ORDER] = order
+    return order
   }
 
   #remember(slot: number): void {

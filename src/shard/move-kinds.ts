@@ -7,4 +7,6 @@ export const MoveKind = {
   deadLetter: 10,
   /** From the dead letters back to the topic. */
   replay: 11,
+  /** The same, kept until it is due. */
+  replayLater: 12,
 } as const

@@ -25,6 +25,8 @@ import type { Topic } from './topics.js'
 /** append() wants outbound room first: EVENTS of what it would drop have to leave. Again later. */
 export const NOT_NOW = -4
 
+/** In an intent: the move goes to no log. */
+const NO_TOPIC = -1
 /** Bytes of an entry before its body. */
 const HEADER_BYTES_MAX = 19
 
@@ -97,13 +99,25 @@ export class Moves {
     return seq
   }
 
+  /**
+   * A move to somewhere that is no log: `keep` makes it count by one store, and finish() has to see
+   * from shared memory whether it did.
+   */
+  keep(kind: number, from: MoveSource, keep: () => void): void {
+    this.#journal.intend({ kind, ...from, slot: NO_TOPIC, seq: 0 })
+    keep()
+    this.#finish(kind, from)
+    this.#journal.intentDone()
+  }
+
   /** Ends what a predecessor began; its append has been done again if it was committed. */
   takeOver(topicAt: (slot: number) => Topic | undefined): void {
     const intent = this.#journal.pendingIntent()
     if (intent === undefined) return
     const { kind, source, a, b, slot, seq } = intent
     const target = topicAt(slot)
-    if (target !== undefined && target.log.lastSeq >= seq) this.#finish(kind, { source, a, b })
+    const hasArrived = target !== undefined && target.log.lastSeq >= seq
+    if (hasArrived || slot === NO_TOPIC) this.#finish(kind, { source, a, b })
     this.#journal.intentDone()
   }
 

@@ -798,7 +798,6 @@ export class Shard {
       }
     }
     this.#announcements.push(...found.filter((topic) => topic.isRead))
-    if (groups.length > 0) this.nowMs = this.context.now()
     this.grouping.takeOver(groups)
     setTopicCount(this.#common, this.number, this.topics.size)
   }

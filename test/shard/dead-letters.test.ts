@@ -28,7 +28,7 @@ function list(rig: ShardRig, filter: object = {}): Listed[] {
 }
 
 function replay(rig: ShardRig, wish: object): ReplyRecord['body'] {
-  const all = { do: 'replay', seqs: null, fromSeq: 1, group: null, maxRounds: 10 }
+  const all = { do: 'replay', seqs: null, fromSeq: 1, group: null, maxRounds: 10, delayMs: 0 }
   return ask(rig, { ...all, ...wish })
 }
 
@@ -109,6 +109,21 @@ test('replayed, a message comes again to its group once, and is no dead letter a
   const again = deliveries(rig.taken.slice(before))
   expect(again.flatMap(({ payloads }) => payloads)).toEqual(['b', 'a', 'c'])
   expect(again.every(({ attempt }) => attempt === 1)).toBe(true)
+})
+
+test('replayed with a delay, it waits until then, and is no dead letter meanwhile', () => {
+  const rig = withDead(jsonMessage('a'))
+  const before = rig.taken.length
+  expect(replay(rig, { delayMs: 5000 })).toMatchObject({ replayed: 1 })
+  expect(list(rig)).toEqual([])
+  rig.restart()
+  rig.advance(4000)
+  rig.settle()
+  expect(deliveries(rig.taken.slice(before))).toEqual([])
+  rig.advance(1100)
+  rig.settle()
+  const again = deliveries(rig.taken.slice(before))
+  expect(again.flatMap(({ payloads }) => payloads)).toEqual(['a'])
 })
 
 test('what has come back max_rounds times stays', () => {

@@ -16,12 +16,15 @@ afterEach(() => vi.restoreAllMocks())
 
 /** Runs the shard, and a new one each time it dies. Returns how often it did. */
 function settleWithDeaths(rig: ShardRig): number {
+  let isDead = false
   for (let deaths = 0; deaths < 20; deaths++) {
     try {
+      if (isDead) rig.restart()
+      isDead = false
       rig.settle()
       return deaths
     } catch {
-      rig.restart()
+      isDead = true // Or still: it may have died before it was born.
     }
   }
   throw new Error('the shard dies for ever')
