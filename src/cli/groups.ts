@@ -94,7 +94,7 @@ export function addGroups(program: Command, terminal: Terminal): void {
   )
 }
 
-export function groupsPath(topic: string): string {
+function groupsPath(topic: string): string {
   return `${topicPath(topic)}/groups`
 }
 

@@ -31,7 +31,7 @@ const RUN_MAX = 256
 /** Bytes of one delivery; a single larger entry still goes. */
 const RUN_BYTES_MAX = 128 * 1024
 /** How often deadlines are looked at, at most. */
-export const DEADLINE_GRAIN_MS = 10
+const DEADLINE_GRAIN_MS = 10
 /** A dead letter that found no room is tried again after this. */
 const DEAD_LETTER_RETRY_MS = 1000
 /** Attempts whose history is kept for the dead letter. */

@@ -39,7 +39,6 @@ export const CURSOR = 48
 export const LAST_ACTIVE_MS = 56
 export const TALLIES_OFFSET = 64
 export const NAME = 128
-export const NAME_BYTES_MAX = 128
 export const TEXTS = 256
 export const TEXT_BYTES = 1536
 

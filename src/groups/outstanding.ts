@@ -19,7 +19,7 @@ import type { LogMemory } from '../log/topic-log.js'
 import type { SharedViews } from '../ring/layout.js'
 import * as layout from './layout.js'
 
-export const SLOT_BYTES = 32
+const SLOT_BYTES = 32
 const TABLE_BYTES_MIN = 1024
 
 const SEQ = 0

@@ -4,7 +4,7 @@
  */
 import { Refusal, Reply } from '../errors.js'
 
-export const GROUP_NAME_BYTES_MAX = 128
+const GROUP_NAME_BYTES_MAX = 128
 /** A list of delays has at most so many. */
 const BACKOFF_STEPS_MAX = 16
 const HOUR_MS = 3_600_000
