@@ -19,7 +19,7 @@ import {
   memberFields,
   startFields,
 } from './consume-options.js'
-import { ConsumedMessage, type Holder } from './consumed-message.js'
+import { ConsumedMessage } from './consumed-message.js'
 import {
   ConnectionClosedError,
   HandlerError,
@@ -84,7 +84,7 @@ export interface ConsumerHost {
  * consumer.on('failure', (error, { seq, attempt }) => log(`${seq} failed (${attempt}): ${error.message}`))
  * process.once('SIGTERM', () => consumer.stop())
  */
-export class Consumer<Payload = unknown> extends SafeEmitter<ConsumerEvents> implements Holder {
+export class Consumer<Payload = unknown> extends SafeEmitter<ConsumerEvents> {
   /** Where the messages are published. */
   readonly topic: string
   /** The group. */
