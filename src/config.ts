@@ -22,9 +22,9 @@ import { WORKERS_MAX } from './shared-memory.js'
 
 const LOG_MEMORY_DEFAULT = 256 * MiB
 /**
- * A shard's logs lie in one buffer with its rings and directory, at int32 offsets. With rings, topics and
- * patterns and delayed messages at their upper bounds (512 + 427 + 2 + 16 MiB) 1 GiB of logs still
- * stays below 2^31.
+ * A shard's logs lie in one buffer with its rings and directory, at int32 offsets. With rings, topics,
+ * patterns, filters, groups, members and delayed messages at their upper bounds (512 + 427 + 2 + 1 + 13
+ * + 8 + 16 MiB) 1 GiB of logs still stays below 2^31.
  */
 const SHARD_LOG_MEMORY_MAX = 1 * GiB
 const LOG_MEMORY_MAX = WORKERS_MAX * SHARD_LOG_MEMORY_MAX
@@ -258,9 +258,9 @@ const subscribers = {
   maxGroups: {
     env: 'MAX_GROUPS',
     kind: 'integer',
-    default: 4096,
+    default: 1024,
     min: 1,
-    max: 65_536,
+    max: 4096,
     doc: 'Consumer groups of each worker. Each takes 3.3 KiB, and about 32 bytes for every message that it has taken and not settled. Beyond: LIMIT_EXCEEDED.',
   },
   maxGroupMembers: {
@@ -268,7 +268,7 @@ const subscribers = {
     kind: 'integer',
     default: 16_384,
     min: 1,
-    max: 262_144,
+    max: 65_536,
     doc: 'Members of all groups of each worker, 128 bytes each. Beyond: LIMIT_EXCEEDED.',
   },
   maxFilters: {

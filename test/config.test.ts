@@ -55,7 +55,7 @@ describe('defaults', () => {
       maxSubscribersPerTopic: 10_000,
       maxPatterns: 1000,
       maxFilters: 128,
-      maxGroups: 4096,
+      maxGroups: 1024,
       maxGroupMembers: 16_384,
       routesFile: '',
       heartbeatIntervalMs: 30_000,
