@@ -289,7 +289,8 @@ test('every wrong element is refused with BAD_REQUEST that names it, and the con
     ['options', [SUBSCRIBE, 'r', 't', 'last_n']],
     ['last_n', [SUBSCRIBE, 'r', 't', { last_n: -1 }]],
     ['last_n', [SUBSCRIBE, 'r', 't', { last_n: 2n ** 60n }]],
-    ['UNSUBSCRIBE', [UNSUBSCRIBE, 'r', 't', 5]],
+    ['UNSUBSCRIBE', [UNSUBSCRIBE, 'r']],
+    ['options', [UNSUBSCRIBE, 'r', 't', 5]],
     ['PING', [PING, 'r', 5]],
   ]
   for (const [named, frame] of wrong) {
