@@ -279,6 +279,11 @@ export class Journal {
     )
   }
 
+  /** How often the record that is poison has killed its shard. */
+  get crashes(): number {
+    return this.#ints[this.#i + CRASHES] as number
+  }
+
   /** The poison is behind us: its position may come again with another record. */
   forgetCrashes(): void {
     this.#ints[this.#i + CRASHES] = 0

@@ -90,6 +90,8 @@ const NOT_NOW = false
 
 /** Free outbound room without which no record is begun: its acks and notices always fit. */
 const OUTPUT_ROOM = 2 * ACKS_ROOM + 16 * 1024
+/** Deaths of a record that changes nothing any more before it is set aside; others have CRASHES_MAX. */
+const HARMLESS_CRASHES_MAX = 4
 /** Bytes appended in one batch at most, so that the first of them does not wait for the last. */
 const BATCH_BYTES_MAX = 1024 * 1024
 /**
@@ -680,6 +682,11 @@ export class Shard {
   /** Refuses a record that has killed this shard too often, and remembers that it did. */
   #setAside(ordinal: number): boolean {
     const { kind, start, end } = this.#in
+    if (this.#isWorthAnotherTry(kind, ordinal)) {
+      const isDone = this.#process(ordinal)
+      if (isDone === DONE) this.journal.forgetCrashes()
+      return isDone
+    }
     this.context.logger.error({ kind, bytes: end - start }, 'record set aside: it killed the shard')
     this.counters.add('recordsSetAside')
     this.journal.forgetCrashes()
@@ -696,6 +703,15 @@ export class Shard {
       this.#control.setAside(start, end, message)
     }
     return DONE
+  }
+
+  /**
+   * Threads die of other things, too, and the record at hand gets the blame. So a PULL, whose end would
+   * end a subscription, and a publish that is stored and only wants its ack, have more tries.
+   */
+  #isWorthAnotherTry(kind: number, ordinal: number): boolean {
+    const isStored = kind === Inbound.publish && (this.resultOf(ordinal) ?? -1) >= 0
+    return (isStored || kind === Inbound.pull) && this.journal.crashes < HARMLESS_CRASHES_MAX
   }
 
   /** What is due moves, or is told of. False when it wants outbound room first. */

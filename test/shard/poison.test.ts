@@ -4,6 +4,7 @@
  */
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { JSON_TEXT, MSGPACK } from '../../src/ring/record.js'
+import { AckWriter } from '../../src/shard/acks.js'
 import { Appender } from '../../src/shard/appender.js'
 import { Control } from '../../src/shard/control.js'
 import { EventWriter } from '../../src/shard/events.js'
@@ -137,7 +138,21 @@ test('a request of the HTTP door that kills its shard twice is refused with INTE
   expect(only(acksOf(rig.taken)).values).toMatchObject([[33, 'r', 'a', { seq: 2 }]])
 })
 
-test('a pull that kills its shard twice is set aside; other pulls of the topic are answered', () => {
+test('a publish that is stored is acked, although its ack killed the shard three times', () => {
+  const { ack } = AckWriter.prototype
+  let left = 3
+  vi.spyOn(AckWriter.prototype, 'ack').mockImplementation(function (this: AckWriter, ...args) {
+    if (left-- > 0) throw new Error('deadly')
+    ack.apply(this, args)
+  })
+  const rig = new ShardRig()
+  rig.publishNumbers('a', [1], { requestId: 'r' })
+  expect(settleWithDeaths(rig)).toBe(3)
+  expect(only(acksOf(rig.taken)).values).toMatchObject([[33, 'r', 'a', { seq: 1 }]])
+  expect(rig.counters.get('recordsSetAside')).toBe(0)
+})
+
+test('a pull that kills its shard four times is set aside; other pulls of the topic are answered', () => {
   const { write } = EventWriter.prototype
   vi.spyOn(EventWriter.prototype, 'write').mockImplementation(function (
     this: EventWriter,
@@ -153,7 +168,7 @@ test('a pull that kills its shard twice is set aside; other pulls of the topic a
   rig.taken.length = 0
   rig.pull({ topicId, fromSeq: 1, lag: DEADLY })
   rig.pull({ topicId, fromSeq: 2, lag: 3 })
-  expect(settleWithDeaths(rig)).toBe(2)
+  expect(settleWithDeaths(rig)).toBe(4)
   expect(only(notices(rig.taken, 'setAside'))).toEqual({ op: 'setAside', lag: DEADLY })
   expect(seqsOf(rig.taken)).toEqual([2, 3])
 })
