@@ -8,7 +8,7 @@ import { rawPayload } from './entry-text.js'
 import { Exit } from './exit-codes.js'
 import { Failure } from './failure.js'
 import { request, topicPath } from './http-door.js'
-import { type GlobalOptions, optionsOf, parseCount } from './options.js'
+import { type GlobalOptions, optionsOf, parseCount, parseDuration } from './options.js'
 import { tableLines, valueText, whole } from './table.js'
 import type { Terminal } from './terminal.js'
 
@@ -23,6 +23,7 @@ interface ReplayOptions {
   readonly all?: true
   readonly group?: string
   readonly maxRounds?: number
+  readonly delay?: number
 }
 
 const LIMIT_DEFAULT = 20
@@ -71,6 +72,7 @@ export function addDlq(program: Command, terminal: Terminal): void {
     .option('--all', 'all of them')
     .option('--group <group>', 'only what this group gave up')
     .option('--max-rounds <n>', 'leave what was replayed so often already', parseCount)
+    .option('--delay <duration>', 'not before so much time has passed', parseDuration)
     .action((topic: string, seqs: string[], _: unknown, command: Command) =>
       replay(terminal, command, topic, seqs.map(parseCount)),
     )
@@ -155,13 +157,14 @@ async function replay(
   seqs: readonly number[],
 ): Promise<void> {
   const options = optionsOf<ReplayOptions>(command)
-  const { all, group, maxRounds } = options
+  const { all, group, maxRounds, delay } = options
   if (seqs.length > 0 === (all === true)) {
     throw new Failure(Exit.usage, 'say which: seqs, or --all')
   }
   const common = {
     ...(group === undefined ? {} : { group }),
     ...(maxRounds === undefined ? {} : { max_rounds: maxRounds }),
+    ...(delay === undefined ? {} : { delay_ms: delay }),
   }
   let [replayed, skipped] = [0, 0]
   let rest: readonly number[] = seqs
