@@ -13,10 +13,13 @@ import type { PeerScenario } from './scenarios.js'
 import { openSession, type RunResult } from './session.js'
 import { missing, type System, versions } from './systems.js'
 
-const WARM_UP_MS = 500
+/** Clients are processes of their own that have just begun: their code is not compiled yet. */
+const WARM_UP_MS = 2000
 const PROBE_WARM_UP_MS = 200
-const PROBE_MS = 800
-const PROBES_MAX = 6
+const PROBE_MS = 1000
+const PROBES_MAX = 12
+/** A hiccup of the machine is no verdict on a rate. */
+const PROBE_TRIES = 2
 const PRECISION = 1.2
 const START_RATE = 50_000
 const RATE_MIN = 1000
@@ -124,8 +127,11 @@ async function runScenario(
       max: RATE_MAX,
       precision: PRECISION,
       probesMax: PROBES_MAX,
-      tries: 1, // There are several runs.
+      tries: PROBE_TRIES,
     }
+    // Nobody judges this one: it is the search's warm-up.
+    const warmUp = { load: { kind: 'open', ratePerSecond: START_RATE }, warmUpMs: 0 } as const
+    await session.run({ ...warmUp, measuredMs: WARM_UP_MS })
     return await findHighestRate(limits, async (ratePerSecond) =>
       verdict(
         await session.run({
