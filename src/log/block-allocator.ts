@@ -41,21 +41,31 @@ export class BlockAllocator {
     return this.#bytes
   }
 
-  /** Byte offset in shared memory of a block of `bytes` (a power of two), or -1 when none is free. */
-  tryAllocate(bytes: number): number {
+  /**
+   * Byte offset in shared memory of a block of `bytes` (a power of two), or -1 when none is free.
+   * If there is one, it is the beginning of a free block of `roomBytes`, so that tryExtend() works
+   * until it is that large; else of the largest one.
+   */
+  tryAllocate(bytes: number, roomBytes: number = bytes): number {
     const order = orderOf(bytes)
-    let from = order
-    while (from <= this.#orderMax && this.#listOf(from).size === 0) from++
-    if (from > this.#orderMax) return -1
+    const from = this.#findFree(order, orderOf(roomBytes))
+    if (from < 0) return -1
     const [offset] = this.#listOf(from)
     assert(offset !== undefined)
     this.#listOf(from).delete(offset)
-    while (from > order) {
-      from--
-      this.#listOf(from).add(offset + 2 ** from)
-    }
+    for (let split = from - 1; split >= order; split--) this.#listOf(split).add(offset + 2 ** split)
     this.#freeBytes -= bytes
     return this.#base + offset
+  }
+
+  /** Makes a block twice as large where it stands; false when what is behind it is not free. */
+  tryExtend(address: number, bytes: number): boolean {
+    const offset = address - this.#base
+    const buddy = offset + bytes
+    const isLowerHalf = offset % (2 * bytes) === 0
+    if (!isLowerHalf || !this.#listOf(orderOf(bytes)).delete(buddy)) return false
+    this.#freeBytes -= bytes
+    return true
   }
 
   free(address: number, bytes: number): void {
@@ -89,6 +99,17 @@ export class BlockAllocator {
       return
     }
     assert.fail(`address=${address}, bytes=${bytes}: this block is in use twice`)
+  }
+
+  /** The smallest order of `room` and above that has a free block, else the largest down to `order`. */
+  #findFree(order: number, room: number): number {
+    for (let from = room; from <= this.#orderMax; from++) {
+      if (this.#listOf(from).size > 0) return from
+    }
+    for (let from = Math.min(room - 1, this.#orderMax); from >= order; from--) {
+      if (this.#listOf(from).size > 0) return from
+    }
+    return -1
   }
 
   #listOf(order: number): Set<number> {

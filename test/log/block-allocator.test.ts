@@ -47,6 +47,35 @@ describe('BlockAllocator.tryAllocate()', () => {
   )
 })
 
+describe('BlockAllocator.tryExtend()', () => {
+  test('BlockAllocator.tryExtend() doubles a block until it has the room it was given', () => {
+    const blocks = new BlockAllocator(BASE, 32 * KiB)
+    const roomy = blocks.tryAllocate(KiB, 16 * KiB)
+    expect(blocks.tryAllocate(KiB, 16 * KiB)).toBe(roomy + 16 * KiB)
+    for (let bytes = KiB; bytes < 16 * KiB; bytes *= 2) {
+      expect(blocks.tryExtend(roomy, bytes)).toBe(true)
+    }
+    expect(blocks.freeBytes).toBe(15 * KiB)
+    expect(blocks.tryExtend(roomy, 16 * KiB)).toBe(false)
+    expect(blocks.freeBytes).toBe(15 * KiB)
+  })
+
+  test('BlockAllocator.tryExtend() is false for an upper half, and at the end of the region', () => {
+    const blocks = new BlockAllocator(BASE, 6 * KiB)
+    const upper = BASE + 2 * KiB
+    blocks.reserve(upper, 2 * KiB)
+    expect(blocks.tryExtend(upper, 2 * KiB)).toBe(false)
+    blocks.reserve(BASE + 4 * KiB, 2 * KiB)
+    expect(blocks.tryExtend(BASE + 4 * KiB, 2 * KiB)).toBe(false)
+  })
+
+  test('BlockAllocator.tryAllocate() with less room than was asked for takes the largest', () => {
+    const blocks = new BlockAllocator(BASE, 8 * KiB)
+    blocks.reserve(BASE, KiB)
+    expect(blocks.tryAllocate(KiB, 8 * KiB)).toBe(BASE + 4 * KiB)
+  })
+})
+
 test('BlockAllocator.free() asserts against a block outside the region', () => {
   const blocks = new BlockAllocator(BASE, 8 * KiB)
   expect(() => blocks.free(BASE - KiB, KiB)).toThrow('is not ours')
@@ -65,12 +94,19 @@ describe('a BlockAllocator under any sequence of calls', () => {
   const region = fc.integer({ min: 1, max: 70 }).map((blocks) => blocks * KiB)
   const steps = fc.array(
     fc.oneof(
-      { weight: 3, arbitrary: fc.record({ allocate: fc.integer({ min: 0, max: 5 }) }) },
+      {
+        weight: 3,
+        arbitrary: fc.record({
+          allocate: fc.integer({ min: 0, max: 5 }),
+          room: fc.integer({ min: 0, max: 6 }),
+        }),
+      },
+      { weight: 2, arbitrary: fc.record({ extend: fc.nat() }) },
       { weight: 2, arbitrary: fc.record({ free: fc.nat() }) },
     ),
     { maxLength: 80 },
   )
-  type Step = { allocate: number } | { free: number }
+  type Step = { allocate: number; room: number } | { free: number } | { extend: number }
   type Block = { address: number; bytes: number }
 
   function apply(blocks: BlockAllocator, held: Block[], step: Step): void {
@@ -79,9 +115,19 @@ describe('a BlockAllocator under any sequence of calls', () => {
       if (block !== undefined) blocks.free(block.address, block.bytes)
       return
     }
+    if ('extend' in step) {
+      const [block] = held.length > 0 ? held.splice(step.extend % held.length, 1) : []
+      if (block === undefined) return
+      const isLarger = blocks.tryExtend(block.address, block.bytes)
+      hold(blocks, held, { ...block, bytes: block.bytes * (isLarger ? 2 : 1) })
+      return
+    }
     const bytes = KiB * 2 ** step.allocate
-    const address = blocks.tryAllocate(bytes)
-    if (address < 0) return
+    const address = blocks.tryAllocate(bytes, bytes * 2 ** step.room)
+    if (address >= 0) hold(blocks, held, { address, bytes })
+  }
+
+  function hold(blocks: BlockAllocator, held: Block[], { address, bytes }: Block): void {
     expect((address - BASE) % bytes).toBe(0)
     expect(address).toBeGreaterThanOrEqual(BASE)
     expect(address + bytes).toBeLessThanOrEqual(BASE + blocks.totalBytes)
@@ -139,7 +185,7 @@ describe('a BlockAllocator under any sequence of calls', () => {
         for (const block of isReversed ? held.toReversed() : held)
           blocks.reserve(block.address, block.bytes)
         expect(blocks.freeBytes).toBe(predecessor.freeBytes)
-        for (let next = 0; next < 5; next++) apply(blocks, held, { allocate: next }) // None overlaps.
+        for (let next = 0; next < 5; next++) apply(blocks, held, { allocate: next, room: 0 }) // None overlaps.
         for (const block of held) blocks.free(block.address, block.bytes)
         expect(shapeOf(blocks)).toEqual(shapeOf(new BlockAllocator(BASE, bytes)))
       }),

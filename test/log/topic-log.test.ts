@@ -8,6 +8,7 @@ import {
   NO_LOG_MEMORY,
   OVER_RETENTION,
   type Retention,
+  ROOMY_BYTES_MIN,
   TopicLog,
 } from '../../src/log/topic-log.js'
 import {
@@ -161,6 +162,28 @@ describe('TopicLog.prepare()', () => {
     appendOne(some, 0)
     expect(some.log.blockBytes).toBe(FIRST_BLOCKS + 4 * INDEX_SLOTS_MIN)
     expect(some.log.firstSeq).toBe(1)
+  })
+
+  test('TopicLog.prepare() doubles a block in place when what is behind it is free', () => {
+    const some = scene({ memoryBytes: 16 * ROOMY_BYTES_MIN, bytes: 4 * ROOMY_BYTES_MIN })
+    const other = attach(some.memory, newSlot(some.memory), { bytes: 4 * ROOMY_BYTES_MIN })
+    // Small logs stand side by side, are in each other's way and move.
+    const body = () => new Uint8Array(100 * KiB)
+    for (let n = 0; n < 19; n++) {
+      append(some.memory, some.log, [body()], 0)
+      append(some.memory, other, [body()], 0)
+    }
+    const firsts = [some.log.offsetOf(1), other.offsetOf(1)]
+    expect(some.log.blockBytes).toBe(2 * ROOMY_BYTES_MIN + 4 * INDEX_SLOTS_MIN)
+    for (let n = 0; n < 20; n++) {
+      append(some.memory, some.log, [body()], 0)
+      append(some.memory, other, [body()], 0)
+    }
+    expect([some.log.offsetOf(1), other.offsetOf(1)]).toEqual(firsts)
+    expect([some.log.count, other.count]).toEqual([39, 39])
+    expect(some.log.blockBytes).toBe(4 * ROOMY_BYTES_MIN + 4 * INDEX_SLOTS_MIN)
+    takeOver(some)
+    expect([some.log.offsetOf(1), some.log.count]).toEqual([firsts[0], 39])
   })
 
   test('TopicLog.prepare() twice without a commit promises the same place', () => {
