@@ -17,7 +17,6 @@ import {
   type Format,
   type TopicSummary,
 } from '../ring/record.js'
-import { hashTopic } from '../routing/topic-hash.js'
 import { EntryView, historyText } from './json-text.js'
 import type { Shard } from './shard.js'
 import { type FilteredView, Topic } from './topics.js'
@@ -107,13 +106,13 @@ export class Control {
   #subscribe(request: RequestOf<'subscribe'>): number | undefined {
     const { token, topic: name, format, start, filter } = request
     const shard = this.#shard
-    const topic = shard.findOrCreate(name)
+    const topic = shard.catalog.findOrCreate(name)
     if (!(topic instanceof Topic)) {
       shard.notices.refuse(token, topic.reply, topic.message)
       return 0
     }
     // What was stored before this moment must be out before it: a new subscriber is not to see it.
-    if (!shard.flushTopicNow(topic)) return undefined
+    if (!shard.flushing.flushTopic(topic)) return undefined
     if (filter !== undefined) {
       const refusal = this.#attachFiltered(topic, format, filter)
       if (refusal !== undefined) {
@@ -122,8 +121,8 @@ export class Control {
       }
     } else {
       topic.plainFormats |= 1 << format
-      shard.directory.setPlainFormats(topic.slot, topic.plainFormats)
-      if (!topic.isAttached(format)) shard.attach(topic, format)
+      shard.catalog.directory.setPlainFormats(topic.slot, topic.plainFormats)
+      if (!topic.isAttached(format)) shard.interest.attach(topic, format)
     }
     const { startSeq, recovered } = resolveStart(start, topic, shard)
     const { epoch, id: topicId } = topic
@@ -144,9 +143,9 @@ export class Control {
     if (!filterInterest.set(topic.id, filter.id, bits)) {
       return 'too many topics are read through filters'
     }
-    const view = this.#shard.view(topic, filter.id, format) as FilteredView
+    const view = this.#shard.interest.view(topic, filter.id, format) as FilteredView
     view.isPlain = true
-    if (isNew) this.#shard.attachView(topic, view)
+    if (isNew) this.#shard.interest.attachView(topic, view)
     return undefined
   }
 
@@ -177,11 +176,11 @@ export class Control {
     }
     for (; scan.done < scan.topics.length; scan.done++) {
       const topic = scan.topics[scan.done] as Topic
-      if (!shard.flushTopicNow(topic)) return undefined
+      if (!shard.flushing.flushTopic(topic)) return undefined
       // Told even if attached: the gateway may have let go of a feed that nobody else wants now.
-      const view = shard.view(topic, filter?.id ?? 0, format)
-      if (view === undefined) shard.attach(topic, format, [patternId])
-      else shard.attachView(topic, view, [patternId])
+      const view = shard.interest.view(topic, filter?.id ?? 0, format)
+      if (view === undefined) shard.interest.attach(topic, format, [patternId])
+      else shard.interest.attachView(topic, view, [patternId])
       const { startSeq, recovered } = resolveStart(start, topic, shard)
       const { id: topicId, log } = topic
       shard.notices.send({
@@ -206,7 +205,7 @@ export class Control {
     if (topic === undefined) return 0
     if (filterId === 0) {
       topic.plainFormats = formats
-      this.#shard.directory.setPlainFormats(topic.slot, formats)
+      this.#shard.catalog.directory.setPlainFormats(topic.slot, formats)
     } else {
       for (const view of topic.views) {
         if (view.filter.id === filterId) view.isPlain = (formats & (1 << view.format)) !== 0
@@ -215,7 +214,7 @@ export class Control {
       const known = this.#shard.filters.get(filterId) === undefined ? 0 : formats
       this.#shard.filterInterest.set(topicId, filterId, known)
     }
-    this.#shard.detachUnwanted(topic)
+    this.#shard.interest.detachUnwanted(topic)
     return 0
   }
 
@@ -225,7 +224,7 @@ export class Control {
       if (!topic.views.some(({ filter }) => filter.id === filterId)) continue
       for (const view of topic.views) if (view.filter.id === filterId) view.isPlain = false
       this.#shard.filterInterest.set(topic.id, filterId, 0)
-      this.#shard.detachUnwanted(topic)
+      this.#shard.interest.detachUnwanted(topic)
     }
     this.#shard.filters.remove(filterId)
     return 0
@@ -239,7 +238,7 @@ export class Control {
       const index = topic.patterns.indexOf(pattern)
       if (index < 0) continue
       topic.patterns.splice(index, 1)
-      this.#shard.detachUnwanted(topic)
+      this.#shard.interest.detachUnwanted(topic)
     }
     return 0
   }
@@ -260,17 +259,15 @@ export class Control {
 
   #create({ token, topic: name, options }: RequestOf<'create'>, ordinal: number): number {
     const shard = this.#shard
-    const bytes = Buffer.from(name)
-    const hash = hashTopic(bytes, 0, bytes.length)
-    const existing = shard.topics.find(hash, bytes, 0, bytes.length)
+    const existing = shard.topics.named(name)
     const isNew = (shard.resultOf(ordinal) ?? (existing === undefined ? 1 : 0)) === 1
     shard.noteResult(ordinal, isNew ? 1 : 0)
-    const topic = existing ?? shard.create(name, bytes, hash)
+    const topic = existing ?? shard.catalog.create(name)
     if (!(topic instanceof Topic)) {
       shard.notices.refuse(token, topic.reply, topic.message)
       return 0
     }
-    if (options !== undefined) shard.setOptions(topic, options)
+    if (options !== undefined) shard.catalog.setOptions(topic, options)
     shard.notices.reply(token, isNew ? 201 : 200, {
       status: isNew ? 'created' : 'exists',
       topic: name,
@@ -280,15 +277,15 @@ export class Control {
 
   #delete({ token, topic: name }: RequestOf<'delete'>, ordinal: number): number | undefined {
     const shard = this.#shard
-    const topic = this.#shard.find(name)
+    const topic = this.#shard.topics.named(name)
     let topicId = shard.resultOf(ordinal)
     if (topicId === undefined) {
       // Subscribers get what was stored before they hear that there will be no more.
-      if (topic !== undefined && !shard.flushTopicNow(topic)) return undefined
+      if (topic !== undefined && !shard.flushing.flushTopic(topic)) return undefined
       topicId = topic?.id ?? 0
       shard.noteResult(ordinal, topicId)
     }
-    if (topic?.id === topicId) shard.delete(topic)
+    if (topic?.id === topicId) shard.catalog.delete(topic)
     if (topicId === 0) {
       this.#refuseUnknown(token, name)
       return 0
@@ -299,7 +296,7 @@ export class Control {
   }
 
   #info({ token, topic: name }: RequestOf<'info'>): number {
-    const topic = this.#shard.find(name)
+    const topic = this.#shard.topics.named(name)
     if (topic === undefined) {
       this.#refuseUnknown(token, name)
       return 0
@@ -322,7 +319,7 @@ export class Control {
 
   #delayed({ token, topic: name, limit }: RequestOf<'delayed'>): number | undefined {
     const shard = this.#shard
-    const topic = shard.find(name)
+    const topic = shard.topics.named(name)
     if (topic === undefined) {
       this.#refuseUnknown(token, name)
       return 0
@@ -340,7 +337,7 @@ export class Control {
   /** The result, how many there were, is noted first: a successor that finds it sees to the effect. */
   #cancel({ token, topic: name, id }: RequestOf<'cancel'>, ordinal: number): number {
     const shard = this.#shard
-    const topic = shard.find(name)
+    const topic = shard.topics.named(name)
     if (topic === undefined) {
       this.#refuseUnknown(token, name)
       return 0
@@ -356,7 +353,7 @@ export class Control {
   #history(request: RequestOf<'history'>): number | undefined {
     const { token, topic: name, lastN, fromSeq, limit } = request
     const shard = this.#shard
-    const topic = this.#shard.find(name)
+    const topic = this.#shard.topics.named(name)
     if (topic === undefined) {
       this.#refuseUnknown(token, name)
       return 0

@@ -55,7 +55,8 @@ export class Publishing {
     const earlier = this.#shard.resultOf(ordinal)
     let topic = this.#shard.topics.find(hash, bytes, nameStart, nameLength)
     if (topic === undefined) {
-      const made = this.#shard.findOrCreate(buffer.utf8Slice(nameStart, nameStart + nameLength))
+      const name = buffer.utf8Slice(nameStart, nameStart + nameLength)
+      const made = this.#shard.catalog.findOrCreate(name)
       if (!(made instanceof Topic)) return this.refuse(ordinal, start, made.reply, made.message)
       topic = made
     }
