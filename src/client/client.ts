@@ -7,7 +7,7 @@
  *                  │  ▼                    │  close(), or the broker said never to come back
  *               reconnecting ──────────────┘
  */
-import { Attachment } from './attachment.js'
+import { Attachments } from './attachments.js'
 import { type PublishResult, publishError } from './bundle.js'
 import { Connection } from './connection.js'
 import type { ConsumeHandler, ConsumeOptions } from './consume-options.js'
@@ -20,19 +20,16 @@ import {
 } from './errors.js'
 import type { MessageHandler } from './handler.js'
 import type { Message } from './message.js'
-import { type ClientHooks, type ConnectOptions, type Settings, settingsOf } from './options.js'
-import { type BatchResult, Publisher, type PublishOptions } from './publisher.js'
+import type { ClientHooks, Settings } from './options.js'
+import type { BatchResult, PublishOptions } from './publish-options.js'
+import { Publisher } from './publisher.js'
 import type { Replies } from './replies.js'
-import {
-  Requester,
-  type RequestManyOptions,
-  type RequestOptions,
-  type RequestStats,
-} from './request.js'
+import { Requester } from './request.js'
+import type { RequestManyOptions, RequestOptions, RequestStats } from './request-options.js'
 import { type RequestHandler, Responder } from './responder.js'
 import { SafeEmitter, throwLater } from './safe-emitter.js'
 import type { SettleRequest } from './settlements.js'
-import { findWebSocket, type WebSocketClass } from './socket.js'
+import type { WebSocketClass } from './socket.js'
 import { type SubscribeOptions, Subscription } from './subscription.js'
 import {
   type AckResult,
@@ -60,35 +57,11 @@ export interface ClientEvents {
   drain: () => void
 }
 
-/** Who sent a request and waits for its answer. */
-interface Asker {
-  onAck(result: AckResult): void
-  onError(error: WireError): void
-}
-
 /** Close codes from here on ask the client not to come back. */
 const CLOSE_FINAL = 4500
 const CLOSE_CODES_END = 5000
 const DRAIN_POLL_MS = 5
 const REQUEST_ID_MAX = 2 ** 31 - 1
-
-/**
- * Connects, and resolves with the client once the connection is open.
- * @param url where the broker listens: `ws://host:port/ws`, or `wss://…`
- * @throws ConnectionClosedError when it could not be opened within `connectTimeoutMs`; RangeError or
- * TypeError for an option that cannot be.
- * @example
- * const client = await connect('ws://localhost:8080/ws')
- * const { seq } = await client.publish('orders', { id: 1 })
- * await client.drain()
- */
-export async function connect(url: string, options: ConnectOptions = {}): Promise<Client> {
-  const settings = settingsOf(options)
-  const WebSocketImpl = options.WebSocket ?? (await findWebSocket())
-  const client = new Client(url, settings, WebSocketImpl)
-  await client.opened
-  return client
-}
 
 /**
  * A connection to the broker that comes back by itself. Made by connect().
@@ -109,10 +82,7 @@ export class Client extends SafeEmitter<ClientEvents> {
   readonly #requester: Requester
   readonly #responder: Responder
   readonly #sink: WireSink
-  /** By topic or pattern, or by topic and group; the broker takes one of each per connection. */
-  readonly #attachments = new Map<string, Attachment>()
-  /** Subscribes, unsubscribes and settlements that wait for their answer, by request id. */
-  readonly #requests = new Map<number, Asker>()
+  readonly #attachments: Attachments
   readonly #subscriptions = new Set<Subscription<never>>()
   readonly #consumers = new Set<Consumer<never>>()
   #lastRequestId = 0
@@ -153,7 +123,10 @@ export class Client extends SafeEmitter<ClientEvents> {
       onDrain: () => this.emit('drain'),
       flush: () => this.#publisher.flush(),
       onConsume: (message: Message) => this.#callHook(this.#hooks.onConsume, message),
+      abandon: (reason: string) => connection.abandon(reason),
+      onError: (error: Error) => this.#tell(error),
     }
+    this.#attachments = new Attachments(this.#wire, outlet, settings.subscribeTimeoutMs)
     this.#publisher = new Publisher(this.#wire, outlet, settings)
     this.#requester = new Requester(this.#wire, outlet, settings)
     this.#responder = new Responder({
@@ -263,7 +236,7 @@ export class Client extends SafeEmitter<ClientEvents> {
     }
     const handler = typeof handlerOrOptions === 'function' ? handlerOrOptions : undefined
     const chosen = typeof handlerOrOptions === 'object' ? handlerOrOptions : options
-    attachment ??= this.#newAttachment(text, text, undefined)
+    attachment ??= this.#attachments.add(text, text, undefined)
     const attached = attachment
     const host = {
       codec: this.#settings.codec,
@@ -315,8 +288,7 @@ export class Client extends SafeEmitter<ClientEvents> {
       codec: this.#settings.codec,
       sendSettle: (request: SettleRequest) => {
         const { op, ranges, details } = request
-        const requestId = this.#nextRequestId()
-        this.#requests.set(requestId, request)
+        const requestId = this.#attachments.newRequest(request)
         this.#connection.send(this.#wire.settle(op, requestId, topic, group, ranges, details))
       },
       sendFlow: (op: 'pause' | 'resume') =>
@@ -331,7 +303,7 @@ export class Client extends SafeEmitter<ClientEvents> {
       },
     }
     const consumer: Consumer<Payload> = new Consumer(host, topic, group, handler, options)
-    attachment ??= this.#newAttachment(key, topic, group)
+    attachment ??= this.#attachments.add(key, topic, group)
     this.#consumers.add(consumer as Consumer<never>)
     attachment.setSubscriber(consumer)
     return consumer
@@ -470,7 +442,7 @@ export class Client extends SafeEmitter<ClientEvents> {
     if (this.#state !== 'draining') this.#setState('open')
     this.#settleOpened?.resolve()
     this.#settleOpened = undefined
-    for (const attachment of [...this.#attachments.values()]) attachment.onConnected()
+    this.#attachments.onConnected()
     this.#publisher.onConnected()
     this.#requester.onConnected()
   }
@@ -489,9 +461,7 @@ export class Client extends SafeEmitter<ClientEvents> {
   #onAck(requestId: number, result: AckResult): void {
     if (this.#publisher.onAck(requestId, result)) return
     if (this.#requester.onAck(requestId, result)) return
-    const asker = this.#requests.get(requestId)
-    this.#requests.delete(requestId)
-    asker?.onAck(result)
+    this.#attachments.onAck(requestId, result)
   }
 
   #onError(requestId: number | undefined, error: WireError): void {
@@ -499,9 +469,7 @@ export class Client extends SafeEmitter<ClientEvents> {
     if (requestId !== undefined) {
       if (this.#publisher.onError(requestId, error)) return
       if (this.#requester.onError(requestId, error)) return
-      const asker = this.#requests.get(requestId)
-      this.#requests.delete(requestId)
-      asker?.onError(error)
+      this.#attachments.onError(requestId, error)
       return
     }
     // Of a publish that wanted no ack, or about the connection as a whole.
@@ -516,18 +484,15 @@ export class Client extends SafeEmitter<ClientEvents> {
       this.#callHook(this.#hooks.onShutdown, afterMs)
       return
     }
-    const { subscription, group } = info.details as { subscription?: string; group?: string }
-    const text = subscription ?? info.topic
-    if (text === undefined) return
-    this.#attachments.get(group === undefined ? text : membershipKey(text, group))?.onInfo(info)
+    this.#attachments.onInfo(info)
   }
 
   #onLost(code: number, reason: string): void {
     this.#lastFailure = reason
-    this.#requests.clear()
+    this.#attachments.forgetRequests()
     for (const subscription of this.#subscriptions) subscription.onDisconnected()
     for (const consumer of this.#consumers) consumer.onDisconnected()
-    for (const attachment of [...this.#attachments.values()]) attachment.onDisconnected()
+    this.#attachments.onDisconnected()
     this.#publisher.onDisconnected()
     this.#requester.onDisconnected()
     if (this.#state === 'closed') return // By a listener of one of these.
@@ -552,44 +517,11 @@ export class Client extends SafeEmitter<ClientEvents> {
     this.#requester.close(reason)
     for (const subscription of [...this.#subscriptions]) subscription.end(error)
     for (const consumer of [...this.#consumers]) consumer.end(error)
-    for (const attachment of this.#attachments.values()) attachment.stop()
-    this.#attachments.clear()
-    this.#requests.clear()
+    this.#attachments.stop()
     this.#settleOpened?.reject(reason)
     this.#settleOpened = undefined
     this.emit('state', 'closed')
     if (error !== undefined) this.#tell(error)
-  }
-
-  #newAttachment(key: string, text: string, group: string | undefined): Attachment {
-    const connection = this.#connection
-    const request = (attachment: Attachment) => {
-      const requestId = this.#nextRequestId()
-      this.#requests.set(requestId, attachment)
-      return requestId
-    }
-    const host = {
-      get isOpen() {
-        return connection.isOpen
-      },
-      sendSubscribe: (attachment: Attachment, options: Readonly<Record<string, unknown>>) =>
-        connection.send(this.#wire.subscribe(request(attachment), text, options)),
-      sendUnsubscribe: (attachment: Attachment) =>
-        connection.send(this.#wire.unsubscribe(request(attachment), text, group)),
-      forget: (attachment: Attachment) => {
-        if (this.#attachments.get(key) === attachment) this.#attachments.delete(key)
-      },
-      giveUpRequest: (attachment: Attachment) => {
-        for (const [id, waiting] of this.#requests) {
-          if (waiting === attachment) this.#requests.delete(id)
-        }
-      },
-      abandon: (reason: string) => connection.abandon(reason),
-      onError: (error: Error) => this.#tell(error),
-    }
-    const attachment = new Attachment(host, text, this.#settings.subscribeTimeoutMs)
-    this.#attachments.set(key, attachment)
-    return attachment
   }
 
   #nextRequestId(): number {
