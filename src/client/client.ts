@@ -1,6 +1,6 @@
 /**
  * The client: what is published and subscribed over one connection that comes back.
- * Runs on: Node and browsers. Owns: the connection, the publisher, the subscriptions.
+ * Runs on: Node and browsers. Owns: the connection, the publisher, the readers.
  *
  *   connecting ──► open ──► draining ──► closed
  *                  ▲  │                    ▲
@@ -11,7 +11,7 @@ import { Attachments } from './attachments.js'
 import { type PublishResult, publishError } from './bundle.js'
 import { Connection } from './connection.js'
 import type { ConsumeHandler, ConsumeOptions } from './consume-options.js'
-import { Consumer } from './consumer.js'
+import type { Consumer } from './consumer.js'
 import {
   ConnectionClosedError,
   ProtocolError,
@@ -23,23 +23,15 @@ import type { Message } from './message.js'
 import type { ClientHooks, Settings } from './options.js'
 import type { BatchResult, PublishOptions } from './publish-options.js'
 import { Publisher } from './publisher.js'
+import { Readers } from './readers.js'
 import type { Replies } from './replies.js'
 import { Requester } from './request.js'
 import type { RequestManyOptions, RequestOptions, RequestStats } from './request-options.js'
 import { type RequestHandler, Responder } from './responder.js'
 import { SafeEmitter, throwLater } from './safe-emitter.js'
-import type { SettleRequest } from './settlements.js'
 import type { WebSocketClass } from './socket.js'
-import { type SubscribeOptions, Subscription } from './subscription.js'
-import {
-  type AckResult,
-  type Frame,
-  membershipKey,
-  type Wire,
-  type WireError,
-  type WireInfo,
-  type WireSink,
-} from './wire.js'
+import type { SubscribeOptions, Subscription } from './subscription.js'
+import type { AckResult, Frame, Wire, WireError, WireInfo, WireSink } from './wire.js'
 
 /**
  * connecting: never open yet. open. reconnecting: lost, and trying again. draining: drain() was called.
@@ -83,8 +75,7 @@ export class Client extends SafeEmitter<ClientEvents> {
   readonly #responder: Responder
   readonly #sink: WireSink
   readonly #attachments: Attachments
-  readonly #subscriptions = new Set<Subscription<never>>()
-  readonly #consumers = new Set<Consumer<never>>()
+  readonly #readers: Readers
   #lastRequestId = 0
   #undeliveredReplies = 0
   #state: ClientState = 'connecting'
@@ -122,11 +113,14 @@ export class Client extends SafeEmitter<ClientEvents> {
       nextRequestId: () => this.#nextRequestId(),
       onDrain: () => this.emit('drain'),
       flush: () => this.#publisher.flush(),
-      onConsume: (message: Message) => this.#callHook(this.#hooks.onConsume, message),
+      onConsume: (message: Message) => {
+        if (this.#hooks.onConsume !== undefined) this.#callHook(this.#hooks.onConsume, message)
+      },
       abandon: (reason: string) => connection.abandon(reason),
       onError: (error: Error) => this.#tell(error),
     }
     this.#attachments = new Attachments(this.#wire, outlet, settings.subscribeTimeoutMs)
+    this.#readers = new Readers(this.#wire, settings.codec, this.#attachments, outlet)
     this.#publisher = new Publisher(this.#wire, outlet, settings)
     this.#requester = new Requester(this.#wire, outlet, settings)
     this.#responder = new Responder({
@@ -230,35 +224,9 @@ export class Client extends SafeEmitter<ClientEvents> {
     options: SubscribeOptions = {},
   ): Subscription<Payload> {
     if (this.#state === 'closed' || this.#state === 'draining') throw this.#closedError()
-    let attachment = this.#attachments.get(text)
-    if (attachment?.subscriber !== undefined) {
-      throw new SubscribeError('BAD_REQUEST', false, `${text} is subscribed already`)
-    }
     const handler = typeof handlerOrOptions === 'function' ? handlerOrOptions : undefined
     const chosen = typeof handlerOrOptions === 'object' ? handlerOrOptions : options
-    attachment ??= this.#attachments.add(text, text, undefined)
-    const attached = attachment
-    const host = {
-      codec: this.#settings.codec,
-      update: () => attached.update(),
-      onConsume: (message: Message) => {
-        if (this.#hooks.onConsume !== undefined) this.#callHook(this.#hooks.onConsume, message)
-      },
-      onError: (error: Error) => this.#tell(error),
-      onEnded: () => {
-        this.#subscriptions.delete(subscription as Subscription<never>)
-        attached.setSubscriber(undefined)
-      },
-    }
-    const subscription: Subscription<Payload> = new Subscription<Payload>(
-      host,
-      text,
-      handler,
-      chosen,
-    )
-    this.#subscriptions.add(subscription as Subscription<never>)
-    attached.setSubscriber(subscription)
-    return subscription
+    return this.#readers.subscribe(text, handler, chosen)
   }
 
   /**
@@ -278,35 +246,7 @@ export class Client extends SafeEmitter<ClientEvents> {
     options: ConsumeOptions = {},
   ): Consumer<Payload> {
     if (this.#state === 'closed' || this.#state === 'draining') throw this.#closedError()
-    const key = membershipKey(topic, group)
-    let attachment = this.#attachments.get(key)
-    if (attachment?.subscriber !== undefined) {
-      const text = `this client is a member of group ${group} of ${topic} already`
-      throw new SubscribeError('BAD_REQUEST', false, text)
-    }
-    const host = {
-      codec: this.#settings.codec,
-      sendSettle: (request: SettleRequest) => {
-        const { op, ranges, details } = request
-        const requestId = this.#attachments.newRequest(request)
-        this.#connection.send(this.#wire.settle(op, requestId, topic, group, ranges, details))
-      },
-      sendFlow: (op: 'pause' | 'resume') =>
-        this.#connection.send(this.#wire.flow(op, topic, group)),
-      onConsume: (message: Message) => {
-        if (this.#hooks.onConsume !== undefined) this.#callHook(this.#hooks.onConsume, message)
-      },
-      onError: (error: Error) => this.#tell(error),
-      onEnded: () => {
-        this.#consumers.delete(consumer as Consumer<never>)
-        this.#attachments.get(key)?.setSubscriber(undefined)
-      },
-    }
-    const consumer: Consumer<Payload> = new Consumer(host, topic, group, handler, options)
-    attachment ??= this.#attachments.add(key, topic, group)
-    this.#consumers.add(consumer as Consumer<never>)
-    attachment.setSubscriber(consumer)
-    return consumer
+    return this.#readers.consume(topic, group, handler, options)
   }
 
   /**
@@ -396,22 +336,14 @@ export class Client extends SafeEmitter<ClientEvents> {
 
   async #drain(timeoutMs: number): Promise<void> {
     const deadline = performance.now() + timeoutMs
-    const subscriptions = [...this.#subscriptions]
+    const { subscriptions } = this.#readers
     this.#setState('draining')
-    for (const subscription of subscriptions) {
-      if (subscription.isPaused) subscription.unsubscribe()
-      else subscription.finish()
-    }
-    const stops = [...this.#consumers].map((consumer) => consumer.stop(timeoutMs))
-    let isLeaving = stops.length > 0
-    void Promise.all(stops).then(() => {
-      isLeaving = false
-    })
+    const isHandling = this.#readers.finish(subscriptions, timeoutMs)
     const isBusy = () => {
       const { unconfirmed, pendingBytes } = this.#publisher
       const isSending = pendingBytes > 0 || this.#connection.bufferedBytes > 0
       const isOwed = unconfirmed > 0 || isSending || this.#requester.pending > 0
-      return isOwed || isLeaving || subscriptions.some(({ isIdle }) => !isIdle)
+      return isOwed || isHandling()
     }
     while (isBusy() && this.#state === 'draining' && performance.now() < deadline) {
       await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS))
@@ -490,8 +422,7 @@ export class Client extends SafeEmitter<ClientEvents> {
   #onLost(code: number, reason: string): void {
     this.#lastFailure = reason
     this.#attachments.forgetRequests()
-    for (const subscription of this.#subscriptions) subscription.onDisconnected()
-    for (const consumer of this.#consumers) consumer.onDisconnected()
+    this.#readers.onDisconnected()
     this.#attachments.onDisconnected()
     this.#publisher.onDisconnected()
     this.#requester.onDisconnected()
@@ -510,13 +441,12 @@ export class Client extends SafeEmitter<ClientEvents> {
     this.#state = 'closed'
     clearTimeout(this.#openTimer)
     this.#publisher.flush()
-    for (const consumer of this.#consumers) consumer.sendNow()
+    this.#readers.sendNow()
     this.#gone = this.#connection.close()
     const reason = error ?? this.#closedError()
     this.#publisher.close(reason)
     this.#requester.close(reason)
-    for (const subscription of [...this.#subscriptions]) subscription.end(error)
-    for (const consumer of [...this.#consumers]) consumer.end(error)
+    this.#readers.end(error)
     this.#attachments.stop()
     this.#settleOpened?.reject(reason)
     this.#settleOpened = undefined
