@@ -64,7 +64,7 @@ module.exports = {
       to: {
         path: '^(workers|bench|test|scripts)/',
         pathNot:
-          '^bench/(load/(coordinator|plan|topics)|controls/control-process|report|report/[a-z-]+)\\.ts$',
+          '^bench/(load/(coordinator|plan|topics)|controls/control-process|report/[a-z-]+)\\.ts$',
       },
     },
     {

@@ -10,8 +10,10 @@ import { startCompanion } from './companions/companion.js'
 import { startControl } from './controls/control-process.js'
 import { type Latency, type LoadResult, runLoad } from './load/coordinator.js'
 import type { CoursePoint } from './load/course.js'
+import { countedRuns } from './report/compare.js'
 import type { Scenario } from './scenarios/scenario.js'
 import type { Server } from './server-process.js'
+import { median } from './statistics.js'
 
 export type SystemName = 'ringcast' | 'uws'
 
@@ -133,8 +135,7 @@ function summary({ deliveredPerSecond, latency, voidReason }: LoadResult): strin
 }
 
 function medianOf(runs: readonly LoadResult[]): Median {
-  const valid = runs.filter(({ voidReason }) => voidReason === undefined)
-  const counted = valid.length > 0 ? valid : runs
+  const counted = countedRuns(runs)
   const of = (read: (result: LoadResult) => number) => median(counted.map(read))
   const total = (read: (result: LoadResult) => number) =>
     runs.reduce((sum, result) => sum + read(result), 0)
@@ -167,15 +168,6 @@ function medianOf(runs: readonly LoadResult[]): Median {
     generatorPriority: of((result) => result.generatorPriority),
     rssMb: of((result) => result.rssMb),
     rssPeakMb: of((result) => result.rssPeakMb),
-    voidRuns: runs.length - valid.length,
+    voidRuns: runs.filter(({ voidReason }) => voidReason !== undefined).length,
   }
-}
-
-/** NaN for no values. */
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  const middle = sorted.length / 2
-  const upper = sorted[Math.floor(middle)] ?? Number.NaN
-  const lower = sorted[Math.ceil(middle) - 1] ?? Number.NaN
-  return (lower + upper) / 2
 }

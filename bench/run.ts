@@ -9,19 +9,13 @@ import { measureGroups } from './groups/run.js'
 import { measureHighestRate } from './highest-rate.js'
 import { measureIdleConnections } from './idle-connections.js'
 import { NOISE_FLOOR } from './noise-floor.js'
+import { circumstances, circumstancesLine } from './report/circumstances.js'
 import { compareResults, comparisonText } from './report/compare.js'
 import { parseCondition } from './report/metrics.js'
 import { metConditions, writeFiles } from './report/output.js'
 import { ProgressLine } from './report/progress-line.js'
 import { readResults } from './report/results-file.js'
-import {
-  circumstances,
-  circumstancesLine,
-  footnotes,
-  ratios,
-  type ScenarioResult,
-  table,
-} from './report.js'
+import { footnotes, ratios, type ScenarioResult, table } from './report/systems-table.js'
 import { SCENARIOS } from './scenarios/all.js'
 import type { Scenario } from './scenarios/scenario.js'
 

@@ -4,12 +4,13 @@
  */
 import { readFile } from 'node:fs/promises'
 import type { Logger } from 'pino'
-import { type Config, configTexts } from './config.js'
+import { configTexts } from './config.js'
 import { Gateway } from './gateway/gateway.js'
 import { Heartbeat } from './gateway/heartbeat.js'
 import { HttpDoor } from './gateway/http.js'
 import { Listener } from './gateway/listener.js'
 import { loadUws } from './gateway/uws.js'
+import type { Config } from './options.js'
 import { Doorbell } from './ring/wakeup.js'
 import type { ShardOptions } from './shard/shard.js'
 import {

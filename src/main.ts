@@ -3,7 +3,7 @@
  * What `npm start` runs: the broker, and nothing else. Options are environment variables.
  * Runs on: the main thread. Owns: the exit code; see serve.ts.
  */
-import { helpText } from './config.js'
+import { helpText } from './config-text.js'
 import { EXIT_CONFIG, serve } from './serve.js'
 import { version } from './version.js'
 

@@ -1,12 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import {
-  type Config,
-  ConfigError,
-  configurationMarkdown,
-  helpText,
-  loadConfig,
-} from '../src/config.js'
+import { ConfigError, loadConfig } from '../src/config.js'
+import type { Config } from '../src/options.js'
 
 const machine = { cores: 4 }
 const KiB = 1024
@@ -376,23 +371,6 @@ describe('overrides', () => {
   test('loadConfig() does not list a variable that says the default', () => {
     const env = { PORT: '8080', RING_BYTES: '4194304', HEARTBEAT_INTERVAL_MS: '30s' }
     expect(loadConfig(env, machine).overrides).toEqual([])
-  })
-})
-
-describe('texts made from the table', () => {
-  test('helpText() names every option with its default, in lines of at most 100 columns', () => {
-    const help = helpText()
-    for (const name of loadedNames()) expect(help).toContain(`\n  ${name}  (default: `)
-    expect(help).toContain('PORT  (default: 8080)')
-    expect(help).toContain('WORKERS  (default: cores − 1, at least 1)')
-    expect(help).toContain('CORS_ORIGINS  (default: empty)')
-    expect(Math.max(...help.split('\n').map((line) => line.length))).toBeLessThanOrEqual(100)
-  })
-
-  test('configurationMarkdown() has one table row of four cells for each option', () => {
-    const rows = configurationMarkdown().match(/^\| `.*$/gm) ?? []
-    expect(rows).toHaveLength(loadedNames().length)
-    for (const row of rows) expect(row.split(/(?<!\\)\|/)).toHaveLength(6)
   })
 })
 

@@ -10,7 +10,7 @@
 import { startBroker } from '../broker-process.js'
 import { startChild } from '../child-process.js'
 import { readProcessStats } from '../load/process-stats.js'
-import { circumstances, circumstancesLine } from '../report.js'
+import { circumstances, circumstancesLine } from '../report/circumstances.js'
 import { LatencyProbe, type ProbeCounts, type Probed } from '../soak/latency-probe.js'
 import type { BurstCounts, FromBurst, ToBurst } from './plan.js'
 import { CALM_WINDOWS, type Recovery, recoveryOf, WINDOW_MS } from './recovery.js'

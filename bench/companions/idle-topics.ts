@@ -2,7 +2,7 @@
  * Makes topics that nobody uses: one message each, before the load.
  * Runs on: a process of its own, started by companion.ts. Owns: one connection.
  */
-import { connect } from '../../src/client/client.js'
+import { connect } from '../../src/client/connect.js'
 import { listen, tell } from '../load/child.js'
 import type { FromCompanion, ToCompanion } from './companion.js'
 

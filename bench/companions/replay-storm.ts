@@ -4,7 +4,8 @@
  *
  * Every one of them has to get each message of the log once and in order; else the run fails.
  */
-import { type Client, connect } from '../../src/client/client.js'
+import type { Client } from '../../src/client/client.js'
+import { connect } from '../../src/client/connect.js'
 import { listen, tell } from '../load/child.js'
 import { nowMs } from '../load/clock.js'
 import type { CompanionSetup, FromCompanion, ToCompanion } from './companion.js'

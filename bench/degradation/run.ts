@@ -12,7 +12,7 @@
 import { type BreakerState, connect } from '../../src/client/ringcast.js'
 import { startBroker } from '../broker-process.js'
 import { Random } from '../random.js'
-import { circumstances, circumstancesLine } from '../report.js'
+import { circumstances, circumstancesLine } from '../report/circumstances.js'
 import { quantile } from '../statistics.js'
 import { BreakerClock } from './breaker-clock.js'
 

@@ -2,7 +2,7 @@
  * The two client libraries behind one face: a queue whose messages members take and ack.
  * Runs on: the publisher's or a member's process. Owns: the connection.
  */
-import { connect } from '../../src/client/client.js'
+import { connect } from '../../src/client/connect.js'
 
 export type QueueName = 'ringcast' | 'jetstream'
 

@@ -11,6 +11,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { startBroker } from '../broker-process.js'
+import { median } from '../statistics.js'
 import type { QueueName } from './link.js'
 import { startNats } from './nats.js'
 
@@ -46,9 +47,10 @@ export async function measureGroups(runs: number, seconds: number): Promise<numb
   const medians = new Map<QueueName, number>()
   for (const [name, title] of QUEUES) {
     const values = rates.get(name) ?? []
-    medians.set(name, median(values))
+    const middle = values.length === 0 ? 0 : median(values)
+    medians.set(name, middle)
     const all = values.map((value) => Math.round(value / 1000)).join(', ')
-    const rate = Math.round(median(values)).toLocaleString('en')
+    const rate = Math.round(middle).toLocaleString('en')
     console.log(`${title.padEnd(32)}${rate.padStart(14)}   ${all} (thousands)`)
   }
   const [ours, theirs] = [medians.get('ringcast') ?? 0, medians.get('jetstream') ?? 0]
@@ -103,11 +105,6 @@ function ready(child: ChildProcess): Promise<void> {
       resolve()
     })
   })
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  return sorted[Math.floor(sorted.length / 2)] ?? 0
 }
 
 function sleep(ms: number): Promise<void> {

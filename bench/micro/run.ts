@@ -2,7 +2,7 @@
  * The command `npm run bench:micro [-- group …]`: single steps of the message path, one thread each.
  * Runs on: the benchmark's main process. Owns: the command line and the exit code.
  */
-import { circumstances, circumstancesLine } from '../report.js'
+import { circumstances, circumstancesLine } from '../report/circumstances.js'
 import { GROUPS, type GroupName, isGroupName, runGroup } from './all.js'
 import type { MicroResult } from './case.js'
 

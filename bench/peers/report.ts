@@ -2,7 +2,7 @@
  * The comparison as Markdown: one table per scenario, then what was run. A terminal shows it as well.
  * Runs on: the benchmark's main process. Owns: nothing.
  */
-import type { Circumstances } from '../report.js'
+import type { Circumstances } from '../report/circumstances.js'
 import type { Comparison } from './compare.js'
 import { type Figure, figuresOf, latencyRatio, OURS, rateRatio } from './figures.js'
 import type { PeerScenario } from './scenarios.js'

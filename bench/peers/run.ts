@@ -5,7 +5,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { parseArgs } from 'node:util'
-import { circumstances, circumstancesLine } from '../report.js'
+import { circumstances, circumstancesLine } from '../report/circumstances.js'
 import { comparePeers } from './compare.js'
 import { pictureIn, withTables } from './document.js'
 import { installPeers } from './install.js'

@@ -5,7 +5,7 @@
  * Runs on: the benchmark's main process. Owns: nothing.
  */
 import { runGroup } from '../micro/all.js'
-import { circumstances, circumstancesLine } from '../report.js'
+import { circumstances, circumstancesLine } from '../report/circumstances.js'
 import { oneToHundred } from '../scenarios/one-to-hundred.js'
 import { oneToOneBatch64 } from '../scenarios/one-to-one-batch64.js'
 import { oneToOneJson } from '../scenarios/one-to-one-json.js'

@@ -7,7 +7,7 @@
  */
 import { fileURLToPath } from 'node:url'
 import { type LoadResult, runLoad } from '../load/coordinator.js'
-import { circumstances, circumstancesLine } from '../report.js'
+import { circumstances, circumstancesLine } from '../report/circumstances.js'
 import { oneToHundred } from '../scenarios/one-to-hundred.js'
 import { oneToOneBatch64 } from '../scenarios/one-to-one-batch64.js'
 import { oneToOneJson } from '../scenarios/one-to-one-json.js'

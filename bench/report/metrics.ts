@@ -9,6 +9,7 @@
  *   op          < <= > >=
  */
 import type { LoadResult } from '../load/coordinator.js'
+import { median } from '../statistics.js'
 
 type Figures = Pick<LoadResult, 'deliveredPerSecond' | 'latency' | 'lost' | 'repeated'>
 
@@ -101,12 +102,9 @@ export function isMet({ metric, operator, limit }: Condition, runs: readonly Fig
 /** The median of runs, or the sum for losses; NaN of no runs. */
 export function figureOf(name: MetricName, runs: readonly Figures[]): number {
   const metric: Metric = METRICS[name]
-  const values = runs.map((run) => metric.read(run)).sort((a, b) => a - b)
-  if (values.length === 0) return Number.NaN
-  if (metric.isSummed) return values.reduce((sum, value) => sum + value, 0)
-  const middle = values.length / 2
-  const [low, high] = [values[Math.ceil(middle) - 1], values[Math.floor(middle)]]
-  return ((low as number) + (high as number)) / 2
+  const values = runs.map((run) => metric.read(run))
+  if (!metric.isSummed || values.length === 0) return median(values)
+  return values.reduce((sum, value) => sum + value, 0)
 }
 
 export function figureText(name: MetricName, value: number): string {

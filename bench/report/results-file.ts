@@ -6,7 +6,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import type { LoadResult } from '../load/coordinator.js'
 import type { LoadPlan } from '../load/plan.js'
-import type { Circumstances } from '../report.js'
+import type { Circumstances } from './circumstances.js'
 
 export interface ResultsFile {
   readonly machine: Circumstances

@@ -8,7 +8,7 @@
  * Runs on: the benchmark's main process. Owns: nothing.
  */
 import { measureCost, type RunCost } from '../profile/thread-costs.js'
-import { circumstances, circumstancesLine } from '../report.js'
+import { circumstances, circumstancesLine } from '../report/circumstances.js'
 import { ONE_TO_ONE, ROOM_FOR_THE_WINDOW, type Scenario } from '../scenarios/scenario.js'
 import { median } from '../statistics.js'
 

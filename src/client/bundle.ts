@@ -3,6 +3,7 @@
  * Runs on: Node and browsers. Owns: nothing; publisher.ts moves bundles from stage to stage.
  */
 import { OverloadedError, PublishError } from './errors.js'
+import type { BatchResult } from './publish-options.js'
 import type { AckResult, OutgoingBatch, WireError } from './wire.js'
 
 /** Where a confirmed message stands. */
@@ -34,6 +35,31 @@ export interface Bundle {
   readonly dueMs: number
   /** Stored together or not at all: never taken apart. */
   readonly isWhole: boolean
+}
+
+/** For `count` messages whose caller waits for all of them at once. */
+export function confirmAsOne(
+  confirmations: Bundle['confirmations'],
+  count: number,
+  resolve: (result: BatchResult) => void,
+  reject: (error: Error) => void,
+): void {
+  // Resolved in order: the first is known when the last is.
+  let firstSeq = 0
+  const first = {
+    resolve: ({ seq }: PublishResult) => {
+      firstSeq = seq
+    },
+    reject,
+  }
+  const last = {
+    resolve: ({ seq, epoch }: PublishResult) => {
+      resolve({ firstSeq: firstSeq || seq, lastSeq: seq, epoch })
+    },
+    reject,
+  }
+  confirmations[0] = first
+  confirmations[count - 1] = last
 }
 
 export function resolveBundle({ confirmations }: Bundle, result: AckResult): void {

@@ -1,17 +1,17 @@
 /**
  * The client: what is published and subscribed over one connection that comes back.
- * Runs on: Node and browsers. Owns: the connection, the publisher, the subscriptions.
+ * Runs on: Node and browsers. Owns: the connection, the publisher, the readers.
  *
  *   connecting ──► open ──► draining ──► closed
  *                  ▲  │                    ▲
  *                  │  ▼                    │  close(), or the broker said never to come back
  *               reconnecting ──────────────┘
  */
-import { Attachment } from './attachment.js'
+import { Attachments } from './attachments.js'
 import { type PublishResult, publishError } from './bundle.js'
 import { Connection } from './connection.js'
 import type { ConsumeHandler, ConsumeOptions } from './consume-options.js'
-import { Consumer } from './consumer.js'
+import type { Consumer } from './consumer.js'
 import {
   ConnectionClosedError,
   ProtocolError,
@@ -20,29 +20,18 @@ import {
 } from './errors.js'
 import type { MessageHandler } from './handler.js'
 import type { Message } from './message.js'
-import { type ClientHooks, type ConnectOptions, type Settings, settingsOf } from './options.js'
-import { type BatchResult, Publisher, type PublishOptions } from './publisher.js'
+import type { ClientHooks, Settings } from './options.js'
+import type { BatchResult, PublishOptions } from './publish-options.js'
+import { Publisher } from './publisher.js'
+import { Readers } from './readers.js'
 import type { Replies } from './replies.js'
-import {
-  Requester,
-  type RequestManyOptions,
-  type RequestOptions,
-  type RequestStats,
-} from './request.js'
+import { Requester } from './request.js'
+import type { RequestManyOptions, RequestOptions, RequestStats } from './request-options.js'
 import { type RequestHandler, Responder } from './responder.js'
 import { SafeEmitter, throwLater } from './safe-emitter.js'
-import type { SettleRequest } from './settlements.js'
-import { findWebSocket, type WebSocketClass } from './socket.js'
-import { type SubscribeOptions, Subscription } from './subscription.js'
-import {
-  type AckResult,
-  type Frame,
-  membershipKey,
-  type Wire,
-  type WireError,
-  type WireInfo,
-  type WireSink,
-} from './wire.js'
+import type { WebSocketClass } from './socket.js'
+import type { SubscribeOptions, Subscription } from './subscription.js'
+import type { AckResult, Frame, Wire, WireError, WireInfo, WireSink } from './wire.js'
 
 /**
  * connecting: never open yet. open. reconnecting: lost, and trying again. draining: drain() was called.
@@ -60,35 +49,11 @@ export interface ClientEvents {
   drain: () => void
 }
 
-/** Who sent a request and waits for its answer. */
-interface Asker {
-  onAck(result: AckResult): void
-  onError(error: WireError): void
-}
-
 /** Close codes from here on ask the client not to come back. */
 const CLOSE_FINAL = 4500
 const CLOSE_CODES_END = 5000
 const DRAIN_POLL_MS = 5
 const REQUEST_ID_MAX = 2 ** 31 - 1
-
-/**
- * Connects, and resolves with the client once the connection is open.
- * @param url where the broker listens: `ws://host:port/ws`, or `wss://…`
- * @throws ConnectionClosedError when it could not be opened within `connectTimeoutMs`; RangeError or
- * TypeError for an option that cannot be.
- * @example
- * const client = await connect('ws://localhost:8080/ws')
- * const { seq } = await client.publish('orders', { id: 1 })
- * await client.drain()
- */
-export async function connect(url: string, options: ConnectOptions = {}): Promise<Client> {
-  const settings = settingsOf(options)
-  const WebSocketImpl = options.WebSocket ?? (await findWebSocket())
-  const client = new Client(url, settings, WebSocketImpl)
-  await client.opened
-  return client
-}
 
 /**
  * A connection to the broker that comes back by itself. Made by connect().
@@ -109,12 +74,8 @@ export class Client extends SafeEmitter<ClientEvents> {
   readonly #requester: Requester
   readonly #responder: Responder
   readonly #sink: WireSink
-  /** By topic or pattern, or by topic and group; the broker takes one of each per connection. */
-  readonly #attachments = new Map<string, Attachment>()
-  /** Subscribes, unsubscribes and settlements that wait for their answer, by request id. */
-  readonly #requests = new Map<number, Asker>()
-  readonly #subscriptions = new Set<Subscription<never>>()
-  readonly #consumers = new Set<Consumer<never>>()
+  readonly #attachments: Attachments
+  readonly #readers: Readers
   #lastRequestId = 0
   #undeliveredReplies = 0
   #state: ClientState = 'connecting'
@@ -152,8 +113,14 @@ export class Client extends SafeEmitter<ClientEvents> {
       nextRequestId: () => this.#nextRequestId(),
       onDrain: () => this.emit('drain'),
       flush: () => this.#publisher.flush(),
-      onConsume: (message: Message) => this.#callHook(this.#hooks.onConsume, message),
+      onConsume: (message: Message) => {
+        if (this.#hooks.onConsume !== undefined) this.#callHook(this.#hooks.onConsume, message)
+      },
+      abandon: (reason: string) => connection.abandon(reason),
+      onError: (error: Error) => this.#tell(error),
     }
+    this.#attachments = new Attachments(this.#wire, outlet, settings.subscribeTimeoutMs)
+    this.#readers = new Readers(this.#wire, settings.codec, this.#attachments, outlet)
     this.#publisher = new Publisher(this.#wire, outlet, settings)
     this.#requester = new Requester(this.#wire, outlet, settings)
     this.#responder = new Responder({
@@ -257,35 +224,9 @@ export class Client extends SafeEmitter<ClientEvents> {
     options: SubscribeOptions = {},
   ): Subscription<Payload> {
     if (this.#state === 'closed' || this.#state === 'draining') throw this.#closedError()
-    let attachment = this.#attachments.get(text)
-    if (attachment?.subscriber !== undefined) {
-      throw new SubscribeError('BAD_REQUEST', false, `${text} is subscribed already`)
-    }
     const handler = typeof handlerOrOptions === 'function' ? handlerOrOptions : undefined
     const chosen = typeof handlerOrOptions === 'object' ? handlerOrOptions : options
-    attachment ??= this.#newAttachment(text, text, undefined)
-    const attached = attachment
-    const host = {
-      codec: this.#settings.codec,
-      update: () => attached.update(),
-      onConsume: (message: Message) => {
-        if (this.#hooks.onConsume !== undefined) this.#callHook(this.#hooks.onConsume, message)
-      },
-      onError: (error: Error) => this.#tell(error),
-      onEnded: () => {
-        this.#subscriptions.delete(subscription as Subscription<never>)
-        attached.setSubscriber(undefined)
-      },
-    }
-    const subscription: Subscription<Payload> = new Subscription<Payload>(
-      host,
-      text,
-      handler,
-      chosen,
-    )
-    this.#subscriptions.add(subscription as Subscription<never>)
-    attached.setSubscriber(subscription)
-    return subscription
+    return this.#readers.subscribe(text, handler, chosen)
   }
 
   /**
@@ -305,36 +246,7 @@ export class Client extends SafeEmitter<ClientEvents> {
     options: ConsumeOptions = {},
   ): Consumer<Payload> {
     if (this.#state === 'closed' || this.#state === 'draining') throw this.#closedError()
-    const key = membershipKey(topic, group)
-    let attachment = this.#attachments.get(key)
-    if (attachment?.subscriber !== undefined) {
-      const text = `this client is a member of group ${group} of ${topic} already`
-      throw new SubscribeError('BAD_REQUEST', false, text)
-    }
-    const host = {
-      codec: this.#settings.codec,
-      sendSettle: (request: SettleRequest) => {
-        const { op, ranges, details } = request
-        const requestId = this.#nextRequestId()
-        this.#requests.set(requestId, request)
-        this.#connection.send(this.#wire.settle(op, requestId, topic, group, ranges, details))
-      },
-      sendFlow: (op: 'pause' | 'resume') =>
-        this.#connection.send(this.#wire.flow(op, topic, group)),
-      onConsume: (message: Message) => {
-        if (this.#hooks.onConsume !== undefined) this.#callHook(this.#hooks.onConsume, message)
-      },
-      onError: (error: Error) => this.#tell(error),
-      onEnded: () => {
-        this.#consumers.delete(consumer as Consumer<never>)
-        this.#attachments.get(key)?.setSubscriber(undefined)
-      },
-    }
-    const consumer: Consumer<Payload> = new Consumer(host, topic, group, handler, options)
-    attachment ??= this.#newAttachment(key, topic, group)
-    this.#consumers.add(consumer as Consumer<never>)
-    attachment.setSubscriber(consumer)
-    return consumer
+    return this.#readers.consume(topic, group, handler, options)
   }
 
   /**
@@ -424,22 +336,14 @@ export class Client extends SafeEmitter<ClientEvents> {
 
   async #drain(timeoutMs: number): Promise<void> {
     const deadline = performance.now() + timeoutMs
-    const subscriptions = [...this.#subscriptions]
+    const { subscriptions } = this.#readers
     this.#setState('draining')
-    for (const subscription of subscriptions) {
-      if (subscription.isPaused) subscription.unsubscribe()
-      else subscription.finish()
-    }
-    const stops = [...this.#consumers].map((consumer) => consumer.stop(timeoutMs))
-    let isLeaving = stops.length > 0
-    void Promise.all(stops).then(() => {
-      isLeaving = false
-    })
+    const isHandling = this.#readers.finish(subscriptions, timeoutMs)
     const isBusy = () => {
       const { unconfirmed, pendingBytes } = this.#publisher
       const isSending = pendingBytes > 0 || this.#connection.bufferedBytes > 0
       const isOwed = unconfirmed > 0 || isSending || this.#requester.pending > 0
-      return isOwed || isLeaving || subscriptions.some(({ isIdle }) => !isIdle)
+      return isOwed || isHandling()
     }
     while (isBusy() && this.#state === 'draining' && performance.now() < deadline) {
       await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS))
@@ -470,7 +374,7 @@ export class Client extends SafeEmitter<ClientEvents> {
     if (this.#state !== 'draining') this.#setState('open')
     this.#settleOpened?.resolve()
     this.#settleOpened = undefined
-    for (const attachment of [...this.#attachments.values()]) attachment.onConnected()
+    this.#attachments.onConnected()
     this.#publisher.onConnected()
     this.#requester.onConnected()
   }
@@ -489,9 +393,7 @@ export class Client extends SafeEmitter<ClientEvents> {
   #onAck(requestId: number, result: AckResult): void {
     if (this.#publisher.onAck(requestId, result)) return
     if (this.#requester.onAck(requestId, result)) return
-    const asker = this.#requests.get(requestId)
-    this.#requests.delete(requestId)
-    asker?.onAck(result)
+    this.#attachments.onAck(requestId, result)
   }
 
   #onError(requestId: number | undefined, error: WireError): void {
@@ -499,9 +401,7 @@ export class Client extends SafeEmitter<ClientEvents> {
     if (requestId !== undefined) {
       if (this.#publisher.onError(requestId, error)) return
       if (this.#requester.onError(requestId, error)) return
-      const asker = this.#requests.get(requestId)
-      this.#requests.delete(requestId)
-      asker?.onError(error)
+      this.#attachments.onError(requestId, error)
       return
     }
     // Of a publish that wanted no ack, or about the connection as a whole.
@@ -516,18 +416,14 @@ export class Client extends SafeEmitter<ClientEvents> {
       this.#callHook(this.#hooks.onShutdown, afterMs)
       return
     }
-    const { subscription, group } = info.details as { subscription?: string; group?: string }
-    const text = subscription ?? info.topic
-    if (text === undefined) return
-    this.#attachments.get(group === undefined ? text : membershipKey(text, group))?.onInfo(info)
+    this.#attachments.onInfo(info)
   }
 
   #onLost(code: number, reason: string): void {
     this.#lastFailure = reason
-    this.#requests.clear()
-    for (const subscription of this.#subscriptions) subscription.onDisconnected()
-    for (const consumer of this.#consumers) consumer.onDisconnected()
-    for (const attachment of [...this.#attachments.values()]) attachment.onDisconnected()
+    this.#attachments.forgetRequests()
+    this.#readers.onDisconnected()
+    this.#attachments.onDisconnected()
     this.#publisher.onDisconnected()
     this.#requester.onDisconnected()
     if (this.#state === 'closed') return // By a listener of one of these.
@@ -545,51 +441,17 @@ export class Client extends SafeEmitter<ClientEvents> {
     this.#state = 'closed'
     clearTimeout(this.#openTimer)
     this.#publisher.flush()
-    for (const consumer of this.#consumers) consumer.sendNow()
+    this.#readers.sendNow()
     this.#gone = this.#connection.close()
     const reason = error ?? this.#closedError()
     this.#publisher.close(reason)
     this.#requester.close(reason)
-    for (const subscription of [...this.#subscriptions]) subscription.end(error)
-    for (const consumer of [...this.#consumers]) consumer.end(error)
-    for (const attachment of this.#attachments.values()) attachment.stop()
-    this.#attachments.clear()
-    this.#requests.clear()
+    this.#readers.end(error)
+    this.#attachments.stop()
     this.#settleOpened?.reject(reason)
     this.#settleOpened = undefined
     this.emit('state', 'closed')
     if (error !== undefined) this.#tell(error)
-  }
-
-  #newAttachment(key: string, text: string, group: string | undefined): Attachment {
-    const connection = this.#connection
-    const request = (attachment: Attachment) => {
-      const requestId = this.#nextRequestId()
-      this.#requests.set(requestId, attachment)
-      return requestId
-    }
-    const host = {
-      get isOpen() {
-        return connection.isOpen
-      },
-      sendSubscribe: (attachment: Attachment, options: Readonly<Record<string, unknown>>) =>
-        connection.send(this.#wire.subscribe(request(attachment), text, options)),
-      sendUnsubscribe: (attachment: Attachment) =>
-        connection.send(this.#wire.unsubscribe(request(attachment), text, group)),
-      forget: (attachment: Attachment) => {
-        if (this.#attachments.get(key) === attachment) this.#attachments.delete(key)
-      },
-      giveUpRequest: (attachment: Attachment) => {
-        for (const [id, waiting] of this.#requests) {
-          if (waiting === attachment) this.#requests.delete(id)
-        }
-      },
-      abandon: (reason: string) => connection.abandon(reason),
-      onError: (error: Error) => this.#tell(error),
-    }
-    const attachment = new Attachment(host, text, this.#settings.subscribeTimeoutMs)
-    this.#attachments.set(key, attachment)
-    return attachment
   }
 
   #nextRequestId(): number {

@@ -6,15 +6,16 @@
  * connection's encoding or TCP window is the limit, not the broker.
  */
 import type { PublishResult } from './bundle.js'
-import { type Client, connect } from './client.js'
+import type { Client } from './client.js'
+import { connect } from './connect.js'
 import type { ConsumeHandler, ConsumeOptions } from './consume-options.js'
 import type { Consumer } from './consumer.js'
 import type { MessageHandler } from './handler.js'
 import type { Message } from './message.js'
 import type { ConnectOptions } from './options.js'
-import type { BatchResult, PublishOptions } from './publisher.js'
+import type { BatchResult, PublishOptions } from './publish-options.js'
 import type { Replies } from './replies.js'
-import type { RequestManyOptions, RequestOptions } from './request.js'
+import type { RequestManyOptions, RequestOptions } from './request-options.js'
 import type { RequestHandler } from './responder.js'
 import type { SubscribeOptions, Subscription } from './subscription.js'
 

@@ -2,7 +2,7 @@
  * The properties of a message: the options of a publish by their names on the wire.
  * Runs on: Node and browsers. Owns: nothing; pure. The broker checks the values.
  */
-import type { PublishOptions } from './publisher.js'
+import type { PublishOptions } from './publish-options.js'
 
 /** Undefined, at the cost of a few comparisons, when none is given. */
 export function propertiesOf(options: PublishOptions): Record<string, unknown> | undefined {

@@ -16,6 +16,7 @@
 import {
   type Bundle,
   type Confirmation,
+  confirmAsOne,
   confirmedPart,
   isOneToBlame,
   oneByOne,
@@ -27,9 +28,10 @@ import {
 import { encodePayload, type PayloadCodec } from './codecs.js'
 import { ConnectionClosedError, InvalidPayloadError, TimeoutError } from './errors.js'
 import { Fifo } from './fifo.js'
-import type { Priority } from './message.js'
+import { InFlight } from './in-flight.js'
 import { nextTurn } from './next-turn.js'
 import { isForLater, propertiesOf } from './properties.js'
+import type { BatchResult, PublishOptions } from './publish-options.js'
 import { uuidBytes } from './uuid.js'
 import { WaitingRoom, type WaitingRoomOptions } from './waiting-room.js'
 import type { AckResult, Frame, OutgoingMessage, Properties, Wire, WireError } from './wire.js'
@@ -37,8 +39,6 @@ import type { AckResult, Frame, OutgoingMessage, Properties, Wire, WireError } f
 /** A frame leaves early when it has this many messages or bytes; the broker takes more. */
 const BATCH_MESSAGES_MAX = 1024
 const BATCH_BYTES_MAX = 128 * 1024
-/** The broker takes 10 000 requests that wait for their ack, of each connection. */
-const FRAMES_IN_FLIGHT_MAX = 1024
 /** Bundles of one turn that begin as large as the last frame was; who has more topics has smaller ones. */
 const SIZED_OPEN_MAX = 8
 /** How often the socket is asked whether it has room again: it does not tell. */
@@ -48,38 +48,6 @@ const TIMEOUT_POLL_MS = 250
 /** About what a message costs in a frame beside payload and topic. */
 const MESSAGE_OVERHEAD_BYTES = 32
 const SHUTTING_DOWN = 'SHUTTING_DOWN'
-
-/** What goes with a message beside its payload. */
-export interface PublishOptions {
-  /** At most 32, names and values together at most 8192 bytes. */
-  readonly headers?: Readonly<Record<string, string>>
-  /** A UUID; a new random one if absent. */
-  readonly id?: string
-  /** What messages that belong together have in common: 1 to 255 bytes. */
-  readonly key?: string
-  /** How urgent it is to a group of consumers with a backlog; `normal` if absent. */
-  readonly priority?: Priority
-  /** It expires so long after the broker has stored it; never of itself if absent. */
-  readonly ttlMs?: number
-  /** The broker keeps it so long before it stores and delivers it. */
-  readonly delayMs?: number
-  /** The same as a time, a Date or ms since 1970; instead of `delayMs`. */
-  readonly deliverAt?: Date | number
-  /** Where replies to it go: an inbox. request() sees to this by itself. */
-  readonly replyTo?: string
-  /** Of a reply sent by hand, to `replyTo` of a request: the request's; at most 128 bytes. */
-  readonly correlationId?: string
-}
-
-/** Where the messages of a batch stand: one after the other, nothing between them. */
-export interface BatchResult {
-  /** Number of the first message in the topic. */
-  readonly firstSeq: number
-  /** Number of the last one. */
-  readonly lastSeq: number
-  /** The lifetime of the topic's log in which the seqs count. */
-  readonly epoch: string
-}
 
 export interface PublisherOptions extends WaitingRoomOptions {
   readonly codec: PayloadCodec
@@ -111,16 +79,14 @@ export class Publisher {
   /** Bytes of the frame that left last; the next one is likely to have as many. */
   #lastFrameBytes = 0
   #ready = new Fifo<Bundle>()
-  /** By request id. */
-  readonly #inFlight = new Map<number, Bundle>()
+  readonly #inFlight = new InFlight()
   /** Refused by a broker that shuts down; for the next one. */
   #postponed: Bundle[] = []
   readonly #waiting: WaitingRoom
   /** Bytes that may be pending, by what the socket had buffered when it was looked at last. */
   #roomBytes = 0
-  /** Bytes not yet given to the socket, and bytes in flight. */
+  /** Bytes not yet given to the socket. */
   #pendingBytes = 0
-  #inFlightBytes = 0
   #unconfirmed = 0
   #lastOrder = 0
   #isFlushScheduled = false
@@ -201,22 +167,7 @@ export class Publisher {
         batch.add(codec.encoding, bytes, this.#idOf(undefined), options?.headers, properties)
       }
       this.#checkFrame(batch.bytes, topic)
-      // Resolved in order: the first is known when the last is.
-      let firstSeq = 0
-      const first = {
-        resolve: ({ seq }: PublishResult) => {
-          firstSeq = seq
-        },
-        reject,
-      }
-      const last = {
-        resolve: ({ seq, epoch }: PublishResult) => {
-          resolve({ firstSeq: firstSeq || seq, lastSeq: seq, epoch })
-        },
-        reject,
-      }
-      confirmations[0] = first
-      confirmations[payloads.length - 1] = last
+      confirmAsOne(confirmations, payloads.length, resolve, reject)
       const send = () => {
         this.#close(topic) // What was published to the topic before goes before.
         bundle.confirmed = payloads.length
@@ -233,7 +184,7 @@ export class Publisher {
 
   /** True when the id was one of ours. */
   onAck(requestId: number, result: AckResult): boolean {
-    const bundle = this.#takeInFlight(requestId)
+    const bundle = this.#inFlight.take(requestId)
     if (bundle === undefined) return false
     resolveBundle(bundle, result)
     this.#settled(bundle)
@@ -243,7 +194,7 @@ export class Publisher {
 
   /** True when the id was one of ours. */
   onError(requestId: number, error: WireError): boolean {
-    const bundle = this.#takeInFlight(requestId)
+    const bundle = this.#inFlight.take(requestId)
     if (bundle === undefined) return false
     if (error.code === SHUTTING_DOWN && this.#options.onLostConnection === 'resend') {
       this.#postpone(bundle)
@@ -263,9 +214,7 @@ export class Publisher {
 
   /** The connection is gone. */
   onDisconnected(): void {
-    const lost = [...this.#inFlight.values()]
-    this.#inFlight.clear()
-    this.#inFlightBytes = 0
+    const lost = this.#inFlight.takeAll()
     if (this.#options.onLostConnection === 'resend') {
       for (const bundle of lost) this.#postpone(bundle)
     } else {
@@ -289,7 +238,7 @@ export class Publisher {
     this.#pump()
     const { isOpen } = this.#outlet
     for (const [topic, bundle] of this.#open) {
-      if (isOpen && bundle.confirmed > 0 && !this.#hasSlot) return // An ack will bring us back.
+      if (isOpen && bundle.confirmed > 0 && !this.#inFlight.hasSlot) return // An ack will bring us back.
       this.#close(topic)
       this.#pump()
     }
@@ -302,17 +251,15 @@ export class Publisher {
     clearTimeout(this.#roomTimer)
     clearTimeout(this.#timeoutTimer)
     const bundles = [
-      ...this.#inFlight.values(),
+      ...this.#inFlight.takeAll(),
       ...this.#postponed,
       ...this.#ready.takeAll(),
       ...this.#open.values(),
     ]
     this.#postponed = []
-    this.#inFlight.clear()
     this.#open.clear()
     this.#lastOpen = undefined
     this.#pendingBytes = 0
-    this.#inFlightBytes = 0
     for (const bundle of bundles) this.#reject(bundle, error)
     this.#waiting.rejectAll(error)
   }
@@ -329,16 +276,12 @@ export class Publisher {
   /** True while publish() need not wait, if nobody else does. */
   get #isBelowBounds(): boolean {
     const { maxInFlight, maxHeldBytes } = this.#options
-    const held = this.#pendingBytes + this.#inFlightBytes
+    const held = this.#pendingBytes + this.#inFlight.bytes
     return this.#unconfirmed < maxInFlight && held < maxHeldBytes && !this.#isFull
   }
 
   get #hasRoom(): boolean {
     return this.#waiting.length === 0 && this.#isBelowBounds
-  }
-
-  get #hasSlot(): boolean {
-    return this.#inFlight.size < FRAMES_IN_FLIGHT_MAX
   }
 
   /** Sent again, a message must be the same message: it keeps its id. Valid until the next call. */
@@ -456,7 +399,7 @@ export class Publisher {
     for (;;) {
       const bundle = this.#ready.peek()
       if (bundle === undefined || !this.#outlet.isOpen) return
-      if (bundle.confirmed > 0 && !this.#hasSlot) return
+      if (bundle.confirmed > 0 && !this.#inFlight.hasSlot) return
       this.#ready.shift()
       this.#pendingBytes -= bundle.batch.bytes
       this.#send(bundle)
@@ -467,8 +410,7 @@ export class Publisher {
     let requestId: number | undefined
     if (bundle.confirmed > 0) {
       requestId = this.#outlet.nextRequestId()
-      this.#inFlight.set(requestId, bundle)
-      this.#inFlightBytes += bundle.batch.bytes
+      this.#inFlight.add(requestId, bundle)
     }
     const { batch } = bundle
     this.#lastFrameBytes = batch.bytes
@@ -477,14 +419,6 @@ export class Publisher {
     this.#roomBytes = this.#options.highWaterMarkBytes - bufferedBytes
     // Sockets copy what they are given, or have written it by now.
     if (requestId === undefined && bufferedBytes === 0) batch.release()
-  }
-
-  #takeInFlight(requestId: number): Bundle | undefined {
-    const bundle = this.#inFlight.get(requestId)
-    if (bundle === undefined) return undefined
-    this.#inFlight.delete(requestId)
-    this.#inFlightBytes -= bundle.batch.bytes
-    return bundle
   }
 
   /** Keeps what is to be sent again over the next connection. */
@@ -521,11 +455,8 @@ export class Publisher {
 
   #rejectOverdue(nowMs: number): void {
     const { publishTimeoutMs } = this.#options
-    const overdue: Bundle[] = []
+    const overdue = this.#inFlight.takeOverdue(nowMs)
     const isOverdue = (bundle: Bundle) => bundle.confirmed > 0 && bundle.dueMs <= nowMs
-    for (const [requestId, bundle] of this.#inFlight) {
-      if (isOverdue(bundle)) overdue.push(this.#takeInFlight(requestId) as Bundle)
-    }
     const stay = (bundle: Bundle) => {
       if (!isOverdue(bundle)) return true
       this.#pendingBytes -= bundle.batch.bytes

@@ -14,68 +14,31 @@
  * does not go through the publisher, whose promise is the opposite one.
  */
 import { isAboutContent } from './bundle.js'
-import { encodePayload, messageOf, type PayloadCodec } from './codecs.js'
-import { Deadlines, type Timed } from './deadlines.js'
+import { type Call, checkMs, type RequestBundle, replyOf, requestError } from './call.js'
+import { encodePayload, type PayloadCodec } from './codecs.js'
+import { Deadlines } from './deadlines.js'
 import {
   ConnectionClosedError,
   InvalidPayloadError,
-  NoRespondersError,
   OverloadedError,
-  PublishError,
-  RequestFailedError,
   TimeoutError,
 } from './errors.js'
 import { Message, type MessageSource } from './message.js'
 import { nextTurn } from './next-turn.js'
-import { Replies, type Reply } from './replies.js'
-import type {
-  AckResult,
-  Frame,
-  MessageReceiver,
-  OutgoingBatch,
-  OutgoingMessage,
-  Wire,
-  WireError,
-} from './wire.js'
+import { Replies } from './replies.js'
+import type { RequestManyOptions, RequestOptions } from './request-options.js'
+import { WaitingCalls } from './waiting-calls.js'
+import type { AckResult, Frame, MessageReceiver, OutgoingMessage, Wire, WireError } from './wire.js'
 
 /** What is subscribed to for an inbox; the ack names it. */
 const INBOX = '$inbox'
-/** Header of a reply that says that there is none: why the responder failed. */
-export const ERROR_HEADER = 'ringcast-error'
 /** A frame leaves early when it has this many requests or bytes. */
 const BATCH_REQUESTS_MAX = 1024
 const BATCH_BYTES_MAX = 128 * 1024
 /** Replies that one requestMany() takes unless told. */
 const REPLIES_MAX = 1000
-const MS_MAX = 2 ** 31 - 1
 /** About what a request costs in a frame beside payload and topic: reply_to and correlation_id. */
 const REQUEST_OVERHEAD_BYTES = 160
-
-/** How long a request waits, and what goes with it. */
-export interface RequestOptions {
-  /** How long to wait for the reply, ms. Default: `requestTimeoutMs` of the client. */
-  readonly timeoutMs?: number
-  /** At most 32, names and values together at most 8192 bytes. */
-  readonly headers?: Readonly<Record<string, string>>
-}
-
-/** When requestMany() has enough. */
-export interface RequestManyOptions extends RequestOptions {
-  /** Ends after so many replies. Default 1000. */
-  readonly max?: number
-  /** Ends when after a reply no other comes for so long, ms. Default: only `timeoutMs` counts. */
-  readonly stallMs?: number
-}
-
-/** What became of requests and replies so far. */
-export interface RequestStats {
-  /** Requests that wait for a reply. */
-  readonly pending: number
-  /** Replies that nobody waited for: after the timeout, or after another responder's. They were dropped. */
-  readonly lateReplies: number
-  /** Replies of this client's responders whose requester was gone. */
-  readonly undeliveredReplies: number
-}
 
 export interface RequesterOptions {
   readonly codec: PayloadCodec
@@ -97,43 +60,19 @@ export interface RequestHost {
   onConsume(message: Message): void
 }
 
-interface Call extends Timed {
-  readonly topic: string
-  readonly correlationId: string
-  readonly timeoutMs: number
-  /** What is to be sent; undefined once it is in a bundle. */
-  message: OutgoingMessage | undefined
-  bundle: RequestBundle | undefined
-  onReply(reply: Reply): void
-  onTimeout(): void
-  onError(error: Error): void
-}
-
-/** Calls that travel in one frame. */
-interface RequestBundle {
-  readonly topic: string
-  readonly batch: OutgoingBatch
-  /** By position in the batch. */
-  readonly calls: Call[]
-  /** Calls that are not over. */
-  waiting: number
-  requestId: number | undefined
-}
-
 export class Requester {
   readonly #wire: Wire
   readonly #host: RequestHost
   readonly #options: RequesterOptions
   /** Every call that is not over, by correlation id. */
   readonly #calls = new Map<string, Call>()
-  /** Those that could not be sent yet, in order. */
-  readonly #waiting = new Set<Call>()
+  /** Those that could not be sent yet. */
+  readonly #waiting: WaitingCalls
   readonly #deadlines = new Deadlines<Call>((call) => this.#onDue(call))
   /** By topic: what this turn collects. */
   readonly #open = new Map<string, RequestBundle>()
   /** By request id: what the broker has not answered. */
   readonly #sent = new Map<number, RequestBundle>()
-  #waitingBytes = 0
   #inbox: string | undefined
   /** Request id of the question for an inbox, while there is no answer. */
   #asking: number | undefined
@@ -146,6 +85,7 @@ export class Requester {
     this.#wire = wire
     this.#host = host
     this.#options = options
+    this.#waiting = new WaitingCalls(options.maxHeldBytes)
   }
 
   get pending(): number {
@@ -222,7 +162,7 @@ export class Requester {
   onError(requestId: number, error: WireError): boolean {
     if (requestId === this.#asking) {
       this.#asking = undefined
-      for (const call of [...this.#waiting]) this.#fail(call, requestError(error))
+      for (const call of this.#waiting.all()) this.#fail(call, requestError(error))
       return true
     }
     const bundle = this.#sent.get(requestId)
@@ -314,21 +254,11 @@ export class Requester {
     }
     const { encoding } = codec
     const message = { encoding, payload: bytes, id: undefined, headers, properties: undefined }
-    if (this.#inbox === undefined) this.#wait(call, { ...message, payload: bytes.slice() })
+    if (this.#inbox === undefined) this.#waiting.add(call, { ...message, payload: bytes.slice() })
     else this.#add(call, message, this.#inbox)
     this.#calls.set(call.correlationId, call)
     this.#deadlines.add(call)
     this.#askIfNeeded()
-  }
-
-  #wait(call: Call, message: OutgoingMessage): void {
-    const { maxHeldBytes } = this.#options
-    if (this.#waitingBytes + message.payload.length > maxHeldBytes) {
-      throw new OverloadedError(`maxHeldBytes=${maxHeldBytes} wait for a connection already`)
-    }
-    call.message = message
-    this.#waiting.add(call)
-    this.#waitingBytes += message.payload.length
   }
 
   /** An inbox costs the broker a little, so only who has something to ask gets one. */
@@ -342,21 +272,15 @@ export class Requester {
   #sendWaiting(): void {
     const inbox = this.#inbox
     if (inbox === undefined) return
-    for (const call of [...this.#waiting]) {
+    for (const call of this.#waiting.all()) {
       const message = call.message as OutgoingMessage
-      this.#stopWaiting(call)
+      this.#waiting.remove(call)
       try {
         this.#add(call, message, inbox)
       } catch (error) {
         this.#fail(call, error as Error)
       }
     }
-  }
-
-  #stopWaiting(call: Call): void {
-    if (!this.#waiting.delete(call)) return
-    this.#waitingBytes -= call.message?.payload.length ?? 0
-    call.message = undefined
   }
 
   #add(call: Call, message: OutgoingMessage, inbox: string): void {
@@ -429,7 +353,7 @@ export class Requester {
   #over(call: Call): void {
     if (!this.#calls.delete(call.correlationId)) return
     this.#deadlines.remove(call)
-    this.#stopWaiting(call)
+    this.#waiting.remove(call)
     const { bundle } = call
     call.bundle = undefined
     if (bundle === undefined) return
@@ -438,24 +362,4 @@ export class Requester {
     // Nobody waits for what the broker says of it any more.
     if (bundle.requestId !== undefined) this.#sent.delete(bundle.requestId)
   }
-}
-
-function requestError({ code, message, retryable }: WireError): Error {
-  if (code === 'NO_RESPONDERS') return new NoRespondersError(message)
-  if (code === 'OVERLOADED') return new OverloadedError(message)
-  return new PublishError(code, retryable, message)
-}
-
-function replyOf(message: Message): Reply {
-  try {
-    const reason = message.headers[ERROR_HEADER]
-    return reason === undefined ? message : new RequestFailedError(reason)
-  } catch (error) {
-    return new RequestFailedError(`a reply that cannot be read: ${messageOf(error)}`)
-  }
-}
-
-function checkMs(name: string, value: number): void {
-  if (value >= 1 && value <= MS_MAX) return
-  throw new RangeError(`${name}=${value} must be a number of 1 to ${MS_MAX}`)
 }

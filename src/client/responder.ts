@@ -5,11 +5,12 @@
  * A reply that is refused because its inbox is gone is late: counted, and no error. Everything else that
  * keeps a reply from its requester is told as an `error` event of the client.
  */
+
+import { ERROR_HEADER } from './call.js'
 import { encodePayload, jsonCodec, messageOf, type PayloadCodec } from './codecs.js'
 import { type HandlerError, PublishError } from './errors.js'
 import type { HandlerContext, MessageHandler } from './handler.js'
 import type { Message } from './message.js'
-import { ERROR_HEADER } from './request.js'
 import { uuidBytes } from './uuid.js'
 import type { OutgoingMessage } from './wire.js'
 

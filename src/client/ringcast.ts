@@ -10,8 +10,9 @@
  * @module
  */
 export type { PublishResult } from './bundle.js'
-export { Client, type ClientEvents, type ClientState, connect } from './client.js'
+export { Client, type ClientEvents, type ClientState } from './client.js'
 export type { PayloadCodec } from './codecs.js'
+export { connect } from './connect.js'
 export type {
   ConsumeContext,
   ConsumeHandler,
@@ -48,9 +49,9 @@ export { Message, type Priority } from './message.js'
 export type { ClientHooks, ConnectOptions } from './options.js'
 export type { EpochChange, Gap } from './places.js'
 export { ClientPool, connectPool, type PoolOptions } from './pool.js'
-export type { BatchResult, PublishOptions } from './publisher.js'
+export type { BatchResult, PublishOptions } from './publish-options.js'
 export { Replies, type Reply } from './replies.js'
-export type { RequestManyOptions, RequestOptions, RequestStats } from './request.js'
+export type { RequestManyOptions, RequestOptions, RequestStats } from './request-options.js'
 export type { RequestHandler } from './responder.js'
 export type { WebSocketClass, WebSocketLike } from './socket.js'
 export { type SubscribeOptions, Subscription, type SubscriptionEvents } from './subscription.js'

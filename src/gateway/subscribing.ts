@@ -6,23 +6,20 @@
  * shard is told when nobody is left, after whatever was asked of it before.
  */
 import { Refusal, Reply, replyById } from '../errors.js'
-import { CURSORS_MAX } from '../protocol/limits.js'
 import { ackFrame, errorFrame, infoFrame, type RequestId } from '../protocol/server-frames.js'
-import {
-  type Cursor,
-  type SubscribeOptions,
-  subscribeOptions,
-} from '../protocol/subscribe-options.js'
+import { type SubscribeOptions, subscribeOptions } from '../protocol/subscribe-options.js'
 import { type ControlNotice, type FilterRef, FORMATS, type Format } from '../ring/record.js'
-import { PatternSet } from '../routing/pattern-set.js'
 import { isPattern, patternProblem } from '../routing/topic-name.js'
 import type { FanOut } from './fan-out.js'
 import type { Filters } from './filters.js'
 import type { Outbox } from './outbox.js'
+import { PatternAnswers } from './pattern-answers.js'
+import { PatternGroups } from './pattern-groups.js'
 import type { Requests } from './requests.js'
 import type { Session } from './session.js'
 import type { ShardLink } from './shard-link.js'
-import { type Feed, PatternGroup, type Subscription } from './subscription.js'
+import type { Feed, PatternGroup, Subscription } from './subscription.js'
+import { Tally } from './tally.js'
 import type { TopicNames } from './topic-names.js'
 
 export interface SubscribingOptions {
@@ -35,8 +32,6 @@ export interface SubscribingOptions {
 type NoticeOf<Op extends ControlNotice['op']> = Extract<ControlNotice, { op: Op }>
 type Answer = ControlNotice & { token: number }
 
-const PATTERN_ID_MAX = 2 ** 31 - 1
-
 export class Subscribing {
   readonly #links: readonly ShardLink[]
   readonly #fanOut: FanOut
@@ -45,15 +40,11 @@ export class Subscribing {
   readonly #names: TopicNames
   readonly #options: SubscribingOptions
   readonly #filters: Filters
-  /** Groups by format, then filter and text. */
-  readonly #groups = [new Map<string, PatternGroup>(), new Map<string, PatternGroup>()] as const
-  /** The same patterns, to ask which of them match a topic that need not exist. */
-  readonly #patterns = new PatternSet()
-  #lastGroupId = 0
+  readonly #groups: PatternGroups
   /** Subscriptions per topic or pattern, the ones still waiting for the shard included. */
-  readonly #counts = new Map<string, number>()
+  readonly #counts = new Tally()
   /** Plain subscribes on their way to a shard, by joiningKey(): the shard must not detach. */
-  readonly #joining = new Map<string, number>()
+  readonly #joining = new Tally()
   #total = 0
 
   constructor(
@@ -72,6 +63,7 @@ export class Subscribing {
     this.#names = names
     this.#options = options
     this.#filters = filters
+    this.#groups = new PatternGroups(fanOut.groups, options.maxPatterns)
   }
 
   /** Subscriptions of all connections. */
@@ -84,8 +76,7 @@ export class Subscribing {
    * also one that is on its way to the shard, paused by its socket, or that of who asks.
    */
   hasListeners(topic: string): boolean {
-    if (this.#counts.has(topic)) return true
-    return this.#patterns.size > 0 && this.#patterns.match(topic).length > 0
+    return this.#counts.has(topic) || this.#groups.match(topic)
   }
 
   /** Throws Refusal; otherwise the ack or the error follows when the shards have answered. */
@@ -187,7 +178,7 @@ export class Subscribing {
       const message = `MAX_SUBSCRIPTIONS_PER_CONNECTION=${maxSubscriptionsPerConnection} reached`
       throw new Refusal(Reply.limitExceeded, message)
     }
-    if ((this.#counts.get(text) ?? 0) >= maxSubscribersPerTopic) {
+    if (this.#counts.of(text) >= maxSubscribersPerTopic) {
       const message = `MAX_SUBSCRIBERS_PER_TOPIC=${maxSubscribersPerTopic} reached`
       throw new Refusal(Reply.limitExceeded, message)
     }
@@ -207,7 +198,7 @@ export class Subscribing {
     const token = this.#requests.add({
       notice: (notice) => {
         this.#requests.delete(token)
-        this.#countJoining(joining, -1)
+        this.#joining.add(joining, -1)
         if (notice.op === 'subscribed') this.#onSubscribed(shard, subscription, notice, requestId)
         else this.#onRefused(subscription, notice, requestId)
       },
@@ -218,7 +209,7 @@ export class Subscribing {
       this.#requests.delete(token)
       throw overloaded()
     }
-    this.#countJoining(joining, 1)
+    this.#joining.add(joining, 1)
     this.#begin(subscription)
   }
 
@@ -272,50 +263,22 @@ export class Subscribing {
   ): void {
     const { format } = session
     this.#requests.reserve(this.#links.length)
-    const group = this.#findOrMakeGroup(pattern, format, filter?.id ?? 0)
+    const group = this.#groups.findOrMake(pattern, format, filter?.id ?? 0)
     const subscription = this.#newSubscription(session, pattern, options, filter, group)
-    let waiting = this.#links.length
-    let recovered: boolean | null = null
-    let refusal: Answer | undefined
     const { start } = options
-    /** Topics with a cursor that no shard has told of yet: what is left in the end is lost. */
-    const missing = new Set(start.from === 'cursors' ? Object.keys(start.cursors) : [])
-    /** What comes next in each topic: with this the client can resume those that stay silent, too. */
-    const cursors = subscription.toldEpochs === undefined ? undefined : new Map<string, Cursor>()
+    const answers = new PatternAnswers(subscription, start, this.#links.length)
     for (const link of this.#links) {
-      // Topics told already: a shard that dies half way tells them again.
-      const told = new Set<number>()
       const token = this.#requests.add({
         notice: (notice) => {
           if (notice.op === 'match') {
-            if (told.has(notice.topicId)) return
-            told.add(notice.topicId)
-            if (notice.recovered !== null) recovered = (recovered ?? true) && notice.recovered
-            const feed = this.#onMatch(link.number, subscription, notice)
-            if (feed !== undefined) missing.delete(feed.topic)
-            if (feed !== undefined && cursors !== undefined && cursors.size < CURSORS_MAX) {
-              cursors.set(feed.topic, { epoch: feed.epoch, seq: notice.startSeq })
-              subscription.toldEpochs?.add(feed)
-            }
+            if (!answers.isNew(link.number, notice)) return
+            answers.onMatch(notice, this.#onMatch(link.number, subscription, notice))
             return
           }
           this.#requests.delete(token)
-          if (notice.op === 'refused') refusal = notice
-          else if (subscription.joined !== undefined) subscription.joined[link.number] = 1
-          waiting--
-          if (waiting > 0) return
-          if (refusal !== undefined) {
-            this.#onRefused(subscription, refusal, requestId)
-            return
-          }
-          if (start.from === 'cursors') recovered = (recovered ?? true) && missing.size === 0
-          const result = {
-            ...(recovered === null ? {} : { recovered }),
-            ...(cursors === undefined ? {} : { cursors: Object.fromEntries(cursors) }),
-          }
-          const ack = ackFrame(session.format, requestId, pattern, result, Date.now())
-          this.#outbox.queue(session, ack)
-          this.#fanOut.onAcked(subscription)
+          const refusal = notice.op === 'refused' ? notice : undefined
+          const isLast = answers.onEnd(link.number, refusal)
+          if (isLast) this.#onPatternAnswered(subscription, answers, requestId)
         },
       })
       const { id: patternId } = group
@@ -326,12 +289,27 @@ export class Subscribing {
     group.members.add(subscription)
   }
 
+  #onPatternAnswered(
+    subscription: Subscription,
+    { refusal, result }: PatternAnswers,
+    requestId: RequestId,
+  ): void {
+    if (refusal !== undefined) {
+      this.#onRefused(subscription, refusal, requestId)
+      return
+    }
+    const { session, text } = subscription
+    const ack = ackFrame(session.format, requestId, text, result, Date.now())
+    this.#outbox.queue(session, ack)
+    this.#fanOut.onAcked(subscription)
+  }
+
   /** The feed of the topic that matched, unless it is gone or nobody wants it any more. */
   #onMatch(shard: number, subscription: Subscription, notice: NoticeOf<'match'>): Feed | undefined {
     const { session, group } = subscription
     const feed = this.#fanOut.feed(shard, notice.topicId, session.format, group?.filterId)
     if (feed === undefined || group === undefined) return undefined
-    if (this.#fanOut.groups.has(group.id)) this.#fanOut.linkGroup(feed, group)
+    if (this.#groups.has(group)) this.#fanOut.linkGroup(feed, group)
     if (subscription.isEnded) {
       this.#releaseFeed(feed)
       return feed
@@ -341,24 +319,6 @@ export class Subscribing {
       this.#fanOut.addLag(subscription, feed, notice.startSeq, false)
     }
     return feed
-  }
-
-  #findOrMakeGroup(text: string, format: Format, filterId: number): PatternGroup {
-    const key = groupKey(filterId, text)
-    const known = this.#groups[format].get(key)
-    if (known !== undefined) return known
-    const { maxPatterns } = this.#options
-    if (this.#fanOut.groups.size >= maxPatterns) {
-      throw new Refusal(Reply.limitExceeded, `MAX_PATTERNS=${maxPatterns} reached`)
-    }
-    do {
-      this.#lastGroupId = this.#lastGroupId === PATTERN_ID_MAX ? 1 : this.#lastGroupId + 1
-    } while (this.#fanOut.groups.has(this.#lastGroupId))
-    const group = new PatternGroup(this.#lastGroupId, text, format, filterId)
-    this.#groups[format].set(key, group)
-    this.#patterns.add(text, group.id)
-    this.#fanOut.groups.set(group.id, group)
-    return group
   }
 
   #newSubscription(
@@ -410,9 +370,7 @@ export class Subscribing {
 
   #releaseGroup(group: PatternGroup): void {
     if (group.members.size > 0) return
-    this.#groups[group.format].delete(groupKey(group.filterId, group.text))
-    this.#patterns.remove(group.text, group.id)
-    this.#fanOut.groups.delete(group.id)
+    this.#groups.remove(group)
     for (const link of this.#links) link.send({ op: 'dropPattern', patternId: group.id })
     for (const feed of [...group.feeds]) {
       feed.groups.delete(group)
@@ -431,24 +389,12 @@ export class Subscribing {
 
   #count(text: string, change: number): void {
     this.#total += change
-    const count = (this.#counts.get(text) ?? 0) + change
-    if (count === 0) this.#counts.delete(text)
-    else this.#counts.set(text, count)
-  }
-
-  #countJoining(key: string, change: number): void {
-    const count = (this.#joining.get(key) ?? 0) + change
-    if (count === 0) this.#joining.delete(key)
-    else this.#joining.set(key, count)
+    this.#counts.add(text, change)
   }
 }
 
 function joiningKey(format: Format, filterId: number, topic: string): string {
   return `${format} ${filterId} ${topic}` // No topic has a space in it.
-}
-
-function groupKey(filterId: number, pattern: string): string {
-  return `${filterId} ${pattern}`
 }
 
 function withFilter(filter: FilterRef | undefined): { filter?: FilterRef } {

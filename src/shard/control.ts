@@ -1,6 +1,6 @@
 /**
- * The rare requests: subscribe, patterns, create, delete, and what the HTTP door asks.
- * Runs on: the shard. Owns: the scan of a pattern subscribe that did not finish in one batch.
+ * The rare requests: all go through here; those about topics and what the HTTP door asks are answered.
+ * Runs on: the shard. Owns: nothing; subscribing.ts, grouping.ts and dead-letters.ts answer the others.
  *
  * Every handler returns the result that the journal keeps, or undefined for «not now»: either there
  * is no outbound room, or the request must be the first of its batch and is not.
@@ -8,57 +8,43 @@
 import { Unpackr } from 'msgpackr'
 import { Reply } from '../errors.js'
 import { isoTime } from '../protocol/server-frames.js'
-import type { Start } from '../protocol/subscribe-options.js'
 import { UUID_TEXT_BYTES, writeUuidText } from '../protocol/uuid.js'
-import {
-  type ControlRequest,
-  type FilterRef,
-  FORMATS,
-  type Format,
-  type TopicSummary,
-} from '../ring/record.js'
-import { hashTopic } from '../routing/topic-hash.js'
+import type { ControlRequest, TopicSummary } from '../ring/record.js'
 import { EntryView, historyText } from './json-text.js'
 import type { Shard } from './shard.js'
-import { type FilteredView, Topic } from './topics.js'
+import { Subscribing } from './subscribing.js'
+import { Topic } from './topics.js'
 
 /** Topics in one page of the list: with the longest names a page still fits half of the smallest ring. */
 const PAGE_TOPICS_MAX = 100
 /** Bytes of one answer of the history API; the rest is fetched from `next_seq` on. */
 const HISTORY_BYTES_MAX = 512 * 1024
 
-const NO_FILTER_SLOT = 'MAX_FILTERS filters are in use'
-
-type RequestOf<Op extends ControlRequest['op']> = Extract<ControlRequest, { op: Op }>
-
-interface Scan {
-  readonly token: number
-  readonly topics: readonly Topic[]
-  done: number
-}
+export type RequestOf<Op extends ControlRequest['op']> = Extract<ControlRequest, { op: Op }>
 
 export class Control {
   readonly #shard: Shard
+  readonly #subscribing: Subscribing
   readonly #unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true })
-  #scan: Scan | undefined
 
   constructor(shard: Shard) {
     this.#shard = shard
+    this.#subscribing = new Subscribing(shard)
   }
 
   process(start: number, end: number, ordinal: number): number | undefined {
     const request = this.#read(start, end)
     switch (request.op) {
       case 'subscribe':
-        return this.#subscribe(request)
+        return this.#subscribing.subscribe(request)
       case 'subscribePattern':
-        return ordinal > 0 ? undefined : this.#subscribePattern(request)
+        return ordinal > 0 ? undefined : this.#subscribing.subscribePattern(request)
       case 'interest':
-        return this.#interest(request)
+        return this.#subscribing.interest(request)
       case 'dropPattern':
-        return this.#dropPattern(request)
+        return this.#subscribing.dropPattern(request)
       case 'dropFilter':
-        return this.#dropFilter(request)
+        return this.#subscribing.dropFilter(request)
       case 'setRoute':
         return this.#setRoute(request)
       case 'dropRoute':
@@ -104,146 +90,6 @@ export class Control {
     return this.#unpackr.unpack(Buffer.from(this.#shard.views.bytes.slice(start, end)))
   }
 
-  #subscribe(request: RequestOf<'subscribe'>): number | undefined {
-    const { token, topic: name, format, start, filter } = request
-    const shard = this.#shard
-    const topic = shard.findOrCreate(name)
-    if (!(topic instanceof Topic)) {
-      shard.notices.refuse(token, topic.reply, topic.message)
-      return 0
-    }
-    // What was stored before this moment must be out before it: a new subscriber is not to see it.
-    if (!shard.flushTopicNow(topic)) return undefined
-    if (filter !== undefined) {
-      const refusal = this.#attachFiltered(topic, format, filter)
-      if (refusal !== undefined) {
-        shard.notices.refuse(token, Reply.limitExceeded, refusal)
-        return 0
-      }
-    } else {
-      topic.plainFormats |= 1 << format
-      shard.directory.setPlainFormats(topic.slot, topic.plainFormats)
-      if (!topic.isAttached(format)) shard.attach(topic, format)
-    }
-    const { startSeq, recovered } = resolveStart(start, topic, shard)
-    const { epoch, id: topicId } = topic
-    const { lastSeq } = topic.log
-    shard.notices.send({ op: 'subscribed', token, topicId, epoch, startSeq, lastSeq, recovered })
-    shard.endBatch()
-    return 0
-  }
-
-  /** Why a plain subscription cannot have the filter, or undefined: it has it from here on. */
-  #attachFiltered(topic: Topic, format: Format, ref: FilterRef): string | undefined {
-    const { filters, filterInterest } = this.#shard
-    const filter = filters.add(ref)
-    if (filter === undefined) return NO_FILTER_SLOT
-    const isNew = topic.view(filter.id, format) === undefined
-    const formats = FORMATS.filter((other) => topic.view(filter.id, other)?.isPlain === true)
-    const bits = formats.reduce((sum, other) => sum | (1 << other), 1 << format)
-    if (!filterInterest.set(topic.id, filter.id, bits)) {
-      return 'too many topics are read through filters'
-    }
-    const view = this.#shard.view(topic, filter.id, format) as FilteredView
-    view.isPlain = true
-    if (isNew) this.#shard.attachView(topic, view)
-    return undefined
-  }
-
-  /** Tells of every topic that matches; may take several batches, in which nothing else is done. */
-  #subscribePattern(request: RequestOf<'subscribePattern'>): number | undefined {
-    const shard = this.#shard
-    const { token, patternId, pattern: text, format, start, filter } = request
-    let scan = this.#scan
-    if (scan === undefined || scan.token !== token) {
-      if (filter !== undefined && shard.filters.add(filter) === undefined) {
-        shard.notices.refuse(token, Reply.limitExceeded, NO_FILTER_SLOT)
-        return 0
-      }
-      const pattern = shard.patterns.add(patternId, text, format, filter?.id ?? 0)
-      if (pattern === undefined) {
-        shard.notices.refuse(token, Reply.limitExceeded, 'MAX_PATTERNS patterns are in use')
-        return 0
-      }
-      const matching = [...shard.topics.values()].filter((topic) => {
-        const isKnown = topic.patterns.includes(pattern)
-        if (!isKnown && shard.patterns.match(topic.name).includes(pattern)) {
-          topic.patterns.push(pattern)
-        }
-        return topic.patterns.includes(pattern)
-      })
-      scan = { token, topics: matching, done: 0 }
-      this.#scan = scan
-    }
-    for (; scan.done < scan.topics.length; scan.done++) {
-      const topic = scan.topics[scan.done] as Topic
-      if (!shard.flushTopicNow(topic)) return undefined
-      // Told even if attached: the gateway may have let go of a feed that nobody else wants now.
-      const view = shard.view(topic, filter?.id ?? 0, format)
-      if (view === undefined) shard.attach(topic, format, [patternId])
-      else shard.attachView(topic, view, [patternId])
-      const { startSeq, recovered } = resolveStart(start, topic, shard)
-      const { id: topicId, log } = topic
-      shard.notices.send({
-        op: 'match',
-        token,
-        patternId,
-        topicId,
-        startSeq,
-        lastSeq: log.lastSeq,
-        recovered,
-      })
-    }
-    if (!shard.hasRoom) return undefined
-    this.#scan = undefined
-    shard.notices.send({ op: 'patternSubscribed', token })
-    shard.endBatch()
-    return 0
-  }
-
-  #interest({ topicId, formats, filterId = 0 }: RequestOf<'interest'>): number {
-    const topic = this.#shard.topics.get(topicId)
-    if (topic === undefined) return 0
-    if (filterId === 0) {
-      topic.plainFormats = formats
-      this.#shard.directory.setPlainFormats(topic.slot, formats)
-    } else {
-      for (const view of topic.views) {
-        if (view.filter.id === filterId) view.isPlain = (formats & (1 << view.format)) !== 0
-      }
-      // Less than there was, for which there was a slot; and none for a filter that is gone.
-      const known = this.#shard.filters.get(filterId) === undefined ? 0 : formats
-      this.#shard.filterInterest.set(topicId, filterId, known)
-    }
-    this.#shard.detachUnwanted(topic)
-    return 0
-  }
-
-  /** Patterns that used it have been dropped before. */
-  #dropFilter({ filterId }: RequestOf<'dropFilter'>): number {
-    for (const topic of this.#shard.topics.values()) {
-      if (!topic.views.some(({ filter }) => filter.id === filterId)) continue
-      for (const view of topic.views) if (view.filter.id === filterId) view.isPlain = false
-      this.#shard.filterInterest.set(topic.id, filterId, 0)
-      this.#shard.detachUnwanted(topic)
-    }
-    this.#shard.filters.remove(filterId)
-    return 0
-  }
-
-  #dropPattern({ patternId }: RequestOf<'dropPattern'>): number {
-    const pattern = this.#shard.patterns.get(patternId)
-    if (pattern === undefined) return 0
-    this.#shard.patterns.remove(patternId)
-    for (const topic of this.#shard.topics.values()) {
-      const index = topic.patterns.indexOf(pattern)
-      if (index < 0) continue
-      topic.patterns.splice(index, 1)
-      this.#shard.detachUnwanted(topic)
-    }
-    return 0
-  }
-
   /** There is a slot for every rule and every filter that the gateway admits. */
   #setRoute({ route }: RequestOf<'setRoute'>): number {
     const { router, topics, filters } = this.#shard
@@ -260,17 +106,15 @@ export class Control {
 
   #create({ token, topic: name, options }: RequestOf<'create'>, ordinal: number): number {
     const shard = this.#shard
-    const bytes = Buffer.from(name)
-    const hash = hashTopic(bytes, 0, bytes.length)
-    const existing = shard.topics.find(hash, bytes, 0, bytes.length)
+    const existing = shard.topics.named(name)
     const isNew = (shard.resultOf(ordinal) ?? (existing === undefined ? 1 : 0)) === 1
     shard.noteResult(ordinal, isNew ? 1 : 0)
-    const topic = existing ?? shard.create(name, bytes, hash)
+    const topic = existing ?? shard.catalog.create(name)
     if (!(topic instanceof Topic)) {
       shard.notices.refuse(token, topic.reply, topic.message)
       return 0
     }
-    if (options !== undefined) shard.setOptions(topic, options)
+    if (options !== undefined) shard.catalog.setOptions(topic, options)
     shard.notices.reply(token, isNew ? 201 : 200, {
       status: isNew ? 'created' : 'exists',
       topic: name,
@@ -280,15 +124,15 @@ export class Control {
 
   #delete({ token, topic: name }: RequestOf<'delete'>, ordinal: number): number | undefined {
     const shard = this.#shard
-    const topic = this.#shard.find(name)
+    const topic = this.#shard.topics.named(name)
     let topicId = shard.resultOf(ordinal)
     if (topicId === undefined) {
       // Subscribers get what was stored before they hear that there will be no more.
-      if (topic !== undefined && !shard.flushTopicNow(topic)) return undefined
+      if (topic !== undefined && !shard.flushing.flushTopic(topic)) return undefined
       topicId = topic?.id ?? 0
       shard.noteResult(ordinal, topicId)
     }
-    if (topic?.id === topicId) shard.delete(topic)
+    if (topic?.id === topicId) shard.catalog.delete(topic)
     if (topicId === 0) {
       this.#refuseUnknown(token, name)
       return 0
@@ -299,7 +143,7 @@ export class Control {
   }
 
   #info({ token, topic: name }: RequestOf<'info'>): number {
-    const topic = this.#shard.find(name)
+    const topic = this.#shard.topics.named(name)
     if (topic === undefined) {
       this.#refuseUnknown(token, name)
       return 0
@@ -322,7 +166,7 @@ export class Control {
 
   #delayed({ token, topic: name, limit }: RequestOf<'delayed'>): number | undefined {
     const shard = this.#shard
-    const topic = shard.find(name)
+    const topic = shard.topics.named(name)
     if (topic === undefined) {
       this.#refuseUnknown(token, name)
       return 0
@@ -340,7 +184,7 @@ export class Control {
   /** The result, how many there were, is noted first: a successor that finds it sees to the effect. */
   #cancel({ token, topic: name, id }: RequestOf<'cancel'>, ordinal: number): number {
     const shard = this.#shard
-    const topic = shard.find(name)
+    const topic = shard.topics.named(name)
     if (topic === undefined) {
       this.#refuseUnknown(token, name)
       return 0
@@ -356,7 +200,7 @@ export class Control {
   #history(request: RequestOf<'history'>): number | undefined {
     const { token, topic: name, lastN, fromSeq, limit } = request
     const shard = this.#shard
-    const topic = this.#shard.find(name)
+    const topic = this.#shard.topics.named(name)
     if (topic === undefined) {
       this.#refuseUnknown(token, name)
       return 0
@@ -400,44 +244,4 @@ export class Control {
     const message = `topic ${JSON.stringify(name)} does not exist`
     this.#shard.notices.refuse(token, Reply.topicNotFound, message)
   }
-}
-
-/** First seq to deliver, and whether a resume found all it asked for (null: it was no resume). */
-export function resolveStart(
-  start: Start,
-  topic: Topic,
-  shard: Shard,
-): { startSeq: number; recovered: boolean | null } {
-  const { log } = topic
-  log.evictExpired(shard.nowMs)
-  const live = log.lastSeq + 1
-  switch (start.from) {
-    case 'live':
-      return { startSeq: live, recovered: null }
-    case 'lastN':
-      return { startSeq: shard.expiry.startOfLast(topic, start.count), recovered: null }
-    case 'time':
-      return { startSeq: log.seqSince(start.timeMs), recovered: null }
-    case 'seq':
-      return resume(topic, start.epoch, start.seq)
-    case 'cursors': {
-      const cursor = Object.hasOwn(start.cursors, topic.name)
-        ? start.cursors[topic.name]
-        : undefined
-      // A topic that the client never saw is new to it: everything of it counts as missed.
-      if (cursor === undefined) return { startSeq: log.firstSeq, recovered: log.lostTo === 0 }
-      return resume(topic, cursor.epoch, cursor.seq)
-    }
-  }
-}
-
-function resume(
-  topic: Topic,
-  epoch: string | null,
-  seq: number,
-): { startSeq: number; recovered: boolean } {
-  const { log } = topic
-  const isSameLog = epoch === null || epoch === topic.epoch
-  const recovered = isSameLog && seq > log.lostTo && seq <= log.lastSeq + 1
-  return { startSeq: recovered ? Math.max(seq, log.firstSeq) : log.firstSeq, recovered }
 }

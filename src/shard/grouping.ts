@@ -29,10 +29,10 @@ import { GROUP_DEFAULTS, type GroupOptions } from '../protocol/group-options.js'
 import { ackFrame } from '../protocol/server-frames.js'
 import { type ControlRequest, type Format, type GroupAction, SettleRecord } from '../ring/record.js'
 import type { AckWriter } from './acks.js'
-import { resolveStart } from './control.js'
 import { DeliveryWriter } from './deliveries.js'
 import type { Filter } from './filters.js'
 import type { Shard } from './shard.js'
+import { resolveStart } from './start.js'
 import { Topic } from './topics.js'
 
 type RequestOf<Op extends ControlRequest['op']> = Extract<ControlRequest, { op: Op }>

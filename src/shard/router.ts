@@ -235,11 +235,11 @@ export class Router {
   }
 
   #reached(topic: Topic): number {
-    return this.#shard.directory.routedSeq(topic.slot)
+    return this.#shard.catalog.directory.routedSeq(topic.slot)
   }
 
   #reach(topic: Topic, seq: number): void {
-    this.#shard.directory.setRoutedSeq(topic.slot, seq)
+    this.#shard.catalog.directory.setRoutedSeq(topic.slot, seq)
   }
 }
 

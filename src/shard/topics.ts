@@ -7,6 +7,7 @@ import type { TopicLog } from '../log/topic-log.js'
 import { strBytes } from '../protocol/msgpack.js'
 import { Op } from '../protocol/msgpack-frames.js'
 import { FORMATS, type Format } from '../ring/record.js'
+import { hashTopic } from '../routing/topic-hash.js'
 import type { Filter } from './filters.js'
 import type { Pattern } from './patterns.js'
 import type { Rule } from './routes.js'
@@ -176,6 +177,11 @@ export class TopicTable {
       topic = topic.sibling
     }
     return topic
+  }
+
+  named(name: string): Topic | undefined {
+    const bytes = Buffer.from(name)
+    return this.find(hashTopic(bytes, 0, bytes.length), bytes, 0, bytes.length)
   }
 
   add(topic: Topic): void {

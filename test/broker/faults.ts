@@ -36,7 +36,7 @@ export const STEPS: readonly (readonly [type: string, method: string])[] = [
   ['Journal', 'end'],
   ['AckWriter', 'flush'],
   ['EventWriter', 'write'],
-  ['Shard', 'flushEvents'],
+  ['Flushing', 'flush'],
   ['Journal', 'commitBatch'],
   ['RingProducer', 'publish'],
   ['RingConsumer', 'release'],

@@ -30,6 +30,7 @@ import { DeadLetters } from '../../dist/src/shard/dead-letters.js'
 import { DeliveryWriter } from '../../dist/src/shard/deliveries.js'
 import { runDutyCycle } from '../../dist/src/shard/duty-cycle.js'
 import { EventWriter } from '../../dist/src/shard/events.js'
+import { Flushing } from '../../dist/src/shard/flushing.js'
 import { Grouping } from '../../dist/src/shard/grouping.js'
 import { Journal } from '../../dist/src/shard/journal.js'
 import { Moves } from '../../dist/src/shard/moves.js'
@@ -52,6 +53,7 @@ const classes = {
   DeadLetters,
   DeliveryWriter,
   EventWriter,
+  Flushing,
   Group,
   GroupTable,
   Grouping,

@@ -387,7 +387,14 @@ const LIMITS = {
   SUBSCRIBER_QUEUE_SIZE: '65536',
 }
 
-test(`${FRAMES} hostile JSON frames are answered or end in 4503, and nobody else notices`, async () => {
+/** Attacks a broker whose healthy clients must notice nothing, over one encoding. */
+async function fuzz<Frame>(
+  join: (url: string) => Promise<TestClient<Frame>>,
+  hostile: (random: Random) => Hostile,
+  ping: (client: TestClient<Frame>, id: string) => void,
+  isPong: (frame: Frame, id: string) => boolean,
+  check: (frame: Frame) => void,
+): Promise<void> {
   process.stdout.write(`fuzz.test.ts: FUZZ_SEED=${SEED}\n`)
   const broker = await startBroker(LIMITS)
   const healthy = await healthyPair(broker)
@@ -397,50 +404,44 @@ test(`${FRAMES} hostile JSON frames are answered or end in 4503, and nobody else
   await json.ask({ type: 'subscribe', topic: 'fuzz.#' })
   await msgpack.ask(2, 'fuzz.#')
   const random = new Random(SEED)
-  const closes = await attack<Json>(
-    () => JsonClient.connect(broker.wsUrl),
-    () => jsonFrame(random),
+  const closes = await attack<Frame>(
+    () => join(broker.wsUrl),
+    () => hostile(random),
+    ping,
+    isPong,
+    check,
+    healthy.publish,
+  )
+  expect(closes.get(PROTOCOL_ERROR)).toBeGreaterThan(0)
+  await healthy.verify()
+  expect(json.events.length).toBeGreaterThan(FRAMES / 50)
+  await waitUntil(() => msgpack.entries.length === json.events.length)
+  await expectUnharmed(broker, 4)
+}
+
+test(`${FRAMES} hostile JSON frames are answered or end in 4503, and nobody else notices`, () =>
+  fuzz<Json>(
+    (url) => JsonClient.connect(url),
+    jsonFrame,
     (client, id) => client.socket.send(JSON.stringify({ type: 'ping', request_id: id })),
     ({ type, request_id }, id) => type === 'pong' && request_id === id,
     ({ type, error }) => {
       expect(['ack', 'event', 'events', 'error', 'pong', 'info']).toContain(type)
       if (type === 'error') expect(CODES).toContain((error as Json)['code'])
     },
-    healthy.publish,
-  )
-  expect(closes.get(PROTOCOL_ERROR)).toBeGreaterThan(0)
-  await healthy.verify()
-  expect(json.events.length).toBeGreaterThan(FRAMES / 50)
-  await waitUntil(() => msgpack.entries.length === json.events.length)
-  await expectUnharmed(broker, 4)
-})
+  ))
 
-test(`${FRAMES} hostile MessagePack frames are answered or end in 4503, and nobody else notices`, async () => {
-  process.stdout.write(`fuzz.test.ts: FUZZ_SEED=${SEED}\n`)
-  const broker = await startBroker(LIMITS)
-  const healthy = await healthyPair(broker)
-  const json = await JsonClient.connect(broker.wsUrl)
-  const msgpack = await MsgpackClient.connect(broker.wsUrl)
-  await json.ask({ type: 'subscribe', topic: 'fuzz.#' })
-  await msgpack.ask(2, 'fuzz.#')
-  const random = new Random(SEED)
-  const closes = await attack<Packed>(
-    () => MsgpackClient.connect(broker.wsUrl),
-    () => msgpackFrame(random),
+test(`${FRAMES} hostile MessagePack frames are answered or end in 4503, and nobody else notices`, () =>
+  fuzz<Packed>(
+    (url) => MsgpackClient.connect(url),
+    msgpackFrame,
     (client, id) => client.socket.send(packr.pack([4, id])),
     ([op, requestId], id) => op === 36 && requestId === id,
     ([op, , code]) => {
       expect([33, 34, 35, 36, 37]).toContain(op)
       if (op === 35) expect(CODES).toContain(code)
     },
-    healthy.publish,
-  )
-  expect(closes.get(PROTOCOL_ERROR)).toBeGreaterThan(0)
-  await healthy.verify()
-  expect(json.events.length).toBeGreaterThan(FRAMES / 50)
-  await waitUntil(() => msgpack.entries.length === json.events.length)
-  await expectUnharmed(broker, 4)
-})
+  ))
 
 test('bytes that are no WebSocket frames end their connection and disturb nobody', async () => {
   const broker = await startBroker(LIMITS)

@@ -283,8 +283,9 @@ describe('after a shard died', () => {
       die() {
         const { shard } = rig
         mustDie = true
-        const flush = shard.flushEvents.bind(shard)
-        shard.flushEvents = () => {
+        const { flushing } = shard
+        const flush = flushing.flush.bind(flushing)
+        flushing.flush = () => {
           if (mustDie) throw new Error('dies')
           return flush()
         }

@@ -1,8 +1,7 @@
 /** Messages that come again: what is stored, what the acks say, and what a successor says. */
 import { expect, test } from 'vitest'
-import { Journal } from '../../src/shard/journal.js'
 import { acksOf, type Message, only, replies, ShardRig } from './shard-rig.js'
-import { Crash, loadStepped, type Stepper } from './stepped.js'
+import { loadStepped, type Stepper, settleThroughDeath } from './stepped.js'
 
 const WINDOW_MS = 1000
 const OPTIONS = { dedup_window_ms: WINDOW_MS }
@@ -129,18 +128,8 @@ test('whenever the shard dies, each id is stored once and every ack tells the tr
     for (const [index, numbers] of records.entries()) {
       rig.publish('a', numbers.map(message), { requestId: `r${index}` })
     }
-    let hasDied = false
     stepper.crashAfter(crashAt)
-    try {
-      rig.settle()
-    } catch (error) {
-      if (!(error instanceof Crash)) throw error
-      hasDied = true
-      stepper.crashAfter(Number.POSITIVE_INFINITY)
-      new Journal(rig.link.views).forgetCrashes()
-      rig.restart()
-      rig.settle()
-    }
+    const hasDied = settleThroughDeath(stepper, rig)
     stepper.crashAfter(Number.POSITIVE_INFINITY)
     const acks = acksOf(rig.taken).flatMap(
       ({ values }) => values as [number, string, string, object][],

@@ -1,9 +1,8 @@
 /** Delayed messages: kept, moved once, cancelled; and a shard that dies between any two statements. */
 import { expect, test } from 'vitest'
 import type { ControlRequest } from '../../src/ring/record.js'
-import { Journal } from '../../src/shard/journal.js'
 import { acksOf, eventsOf, type Message, only, replies, ShardRig } from './shard-rig.js'
-import { Crash, loadStepped, type Stepper } from './stepped.js'
+import { loadStepped, type Stepper, settleThroughDeath } from './stepped.js'
 
 type Body = Record<string, unknown>
 
@@ -154,16 +153,7 @@ function play(stepper: Stepper, crashAt: number): boolean {
   rig.subscribe('$events.a')
   let hasDied = false
   const settle = () => {
-    try {
-      rig.settle()
-    } catch (error) {
-      if (!(error instanceof Crash)) throw error
-      hasDied = true
-      stepper.crashAfter(Number.POSITIVE_INFINITY)
-      new Journal(rig.link.views).forgetCrashes()
-      rig.restart()
-      rig.settle()
-    }
+    if (settleThroughDeath(stepper, rig)) hasDied = true
   }
   stepper.crashAfter(crashAt)
   rig.publish('a', [message(1, { delay_ms: 50 }), message(2, { delay_ms: 50 })], {

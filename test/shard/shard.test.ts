@@ -410,7 +410,7 @@ describe('a full outbound ring', () => {
       rig.publishNumbers(name(0), [n], { requestId: `${n}`.padStart(128, '0'), format: JSON_TEXT })
     }
     // Dies when the batch is done but not published.
-    const spy = vi.spyOn(rig.shard, 'flushEvents').mockImplementation(() => {
+    const spy = vi.spyOn(rig.shard.flushing, 'flush').mockImplementation(() => {
       throw new Error('dies')
     })
     expect(() => rig.shard.runBatch()).toThrow('dies')

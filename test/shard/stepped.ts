@@ -10,7 +10,9 @@ import { dirname, join, relative } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import ts from 'typescript'
 import type * as topicLog from '../../src/log/topic-log.js'
+import { Journal } from '../../src/shard/journal.js'
 import type * as shard from '../../src/shard/shard.js'
+import type { ShardRig } from './shard-rig.js'
 
 const ROOT = join(import.meta.dirname, '../..')
 const SOURCES = join(ROOT, 'src')
@@ -77,6 +79,22 @@ export async function loadStepped(): Promise<Stepper> {
     return stepper
   } finally {
     rmSync(folder, { recursive: true })
+  }
+}
+
+/** Settles; if the shard dies on the way, a successor does the rest. Returns whether it died. */
+export function settleThroughDeath(stepper: Stepper, rig: ShardRig): boolean {
+  try {
+    rig.settle()
+    return false
+  } catch (error) {
+    if (!(error instanceof Crash)) throw error
+    stepper.crashAfter(Number.POSITIVE_INFINITY)
+    // Two deaths at one record set it aside, which poison.test.ts is about.
+    new Journal(rig.link.views).forgetCrashes()
+    rig.restart()
+    rig.settle()
+    return true
   }
 }
 

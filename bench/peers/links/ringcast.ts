@@ -2,7 +2,8 @@
  * ringcast through its SDK: fire and forget, or each message confirmed.
  * Runs on: the end processes. Owns: one connection.
  */
-import { type Client, connect } from '../../../src/client/client.js'
+import type { Client } from '../../../src/client/client.js'
+import { connect } from '../../../src/client/connect.js'
 import type { Target } from '../../load/plan.js'
 import type { Link } from '../link.js'
 

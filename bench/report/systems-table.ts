@@ -1,31 +1,18 @@
 /**
- * Results as text for the terminal, and the circumstances of a run for the JSON file.
+ * Results of scenarios, system by system, as text for the terminal.
  * Runs on: the benchmark's main process. Owns: nothing.
  */
-import { execFileSync } from 'node:child_process'
-import { availableParallelism, cpus, release, totalmem } from 'node:os'
-import { fileURLToPath } from 'node:url'
-import type { Median, SystemResult } from './compare-systems.js'
+import type { Median, SystemResult } from '../compare-systems.js'
 import {
   GENERATOR_CPU_MAX,
   GENERATOR_CPU_MAX_CLOSED,
   GENERATOR_LAG_P99_MS_MAX,
-} from './load/result.js'
-import type { Scenario } from './scenarios/scenario.js'
+} from '../load/result.js'
+import type { Scenario } from '../scenarios/scenario.js'
 
 export interface ScenarioResult {
   readonly scenario: Scenario
   readonly systems: readonly SystemResult[]
-}
-
-export interface Circumstances {
-  readonly cpu: string
-  readonly cores: number
-  readonly memoryMb: number
-  readonly kernel: string
-  readonly node: string
-  readonly commit: string
-  readonly startedAt: string
 }
 
 type Column = readonly [title: string, value: (scenario: string, result: SystemResult) => string]
@@ -105,40 +92,6 @@ export function footnotes(
     }
   }
   return lines.join('\n')
-}
-
-export function circumstances(): Circumstances {
-  return {
-    cpu: cpus()[0]?.model ?? 'unknown',
-    cores: availableParallelism(),
-    memoryMb: Math.round(totalmem() / 1e6),
-    kernel: release(),
-    node: process.version,
-    commit: commit(),
-    startedAt: new Date().toISOString(),
-  }
-}
-
-export function circumstancesLine({ cpu, cores, node, commit, startedAt }: Circumstances): string {
-  return `${cpu}, ${cores} cores, node ${node}, commit ${commit}, ${startedAt}`
-}
-
-/** The commit is that of the repository that this file lies in, wherever the command was called. */
-const HERE = fileURLToPath(new URL('.', import.meta.url))
-
-function commit(): string {
-  const git = (...args: string[]) =>
-    execFileSync('git', args, {
-      cwd: HERE,
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'ignore'],
-    }).trim()
-  try {
-    const dirty = git('status', '--porcelain', '--untracked-files=no') === '' ? '' : '+changes'
-    return `${git('rev-parse', '--short', 'HEAD')}${dirty}`
-  } catch {
-    return 'none' // No git, no repository, or no commit yet.
-  }
 }
 
 function of(read: (median: Median) => string): Column[1] {
