@@ -10,19 +10,28 @@
  *                        │     ▲
  *      nack, deadline,   │     │ dueMs has come
  *      member left       ▼     │
- *                       WAITING ──attempts used up, term──► dead letter
+ *                       WAITING ──attempts used up, term, expired──► dead letter
+ *                                        └── no room for it ──► DOOMED ──┘
  *
  * What a thread that dies leaves behind is what the table says: deliveries of a batch that was never
  * committed were never sent, and are taken back.
  */
-import type { Backoff, GroupOptions } from '../protocol/group-options.js'
-import { backoffDelayMs } from '../protocol/group-options.js'
+import { backoffDelayMs, type GroupOptions } from '../protocol/group-options.js'
+import { Failures } from './failures.js'
+import {
+  type DeadLetter,
+  Dispatched,
+  type GroupHost,
+  type GroupLog,
+  NO_ROOM,
+  Settle,
+  type SettleKind,
+} from './group-host.js'
 import type { GroupRecord } from './group-table.js'
-import type { Priority } from './lineup.js'
-import { Lineup, NORMAL } from './lineup.js'
+import { NORMAL } from './lineup.js'
 import type { Member } from './member.js'
-import { IN_FLIGHT, QUEUED, WAITING } from './outstanding.js'
-import { SeqQueue } from './seq-queue.js'
+import { DOOMED, IN_FLIGHT, QUEUED, WAITING } from './outstanding.js'
+import { Queue } from './queue.js'
 
 /** Entries classified in one go, so that one group does not hold up the others. */
 const CLASSIFY_MAX = 1024
@@ -34,80 +43,8 @@ const RUN_BYTES_MAX = 128 * 1024
 const DEADLINE_GRAIN_MS = 10
 /** A dead letter that found no room is tried again after this. */
 const DEAD_LETTER_RETRY_MS = 1000
-/** Attempts whose history is kept for the dead letter. */
-const HISTORY_MAX = 32
-
-/** What dispatch() came to: nothing is left to give; there is no outbound room; or go on in the next batch. */
-export const Dispatched = { done: 0, noRoom: 1, more: 2 } as const
-export type Dispatched = (typeof Dispatched)[keyof typeof Dispatched]
-
-/** deliver() found no outbound room. */
-export const NO_ROOM = -1
-
-/** How a member settles what it has. */
-export const Settle = { ack: 1, nack: 2, term: 3, working: 4 } as const
-export type SettleKind = (typeof Settle)[keyof typeof Settle]
-
-export interface FailedAttempt {
-  readonly atMs: number
-  readonly member: string
-  readonly error: string
-}
-
-/** What is known of a message that is given up. */
-export interface DeadLetter {
-  readonly seq: number
-  readonly reason: 'max_deliver' | 'term' | 'expired'
-  readonly attempts: number
-  readonly failures: readonly FailedAttempt[]
-}
-
-/** What the group needs of a log. */
-export interface GroupLog {
-  readonly firstSeq: number
-  readonly lastSeq: number
-  /** The last seq of a run that stands in one piece, as TopicLog.runFrom(). */
-  runFrom(seq: number, lastSeq: number, maxBytes: number): number
-  offsetOf(seq: number): number
-  endOf(seq: number): number
-}
-
-/** What an entry says that a group cares for. */
-export interface Class {
-  /** Settled without a delivery: it does not match the group's filter. */
-  readonly isSkipped: boolean
-  readonly key: string | undefined
-  readonly priority: Priority
-}
-
-/** What the group needs of the shard. */
-export interface GroupHost {
-  readonly nowMs: number
-  /** Number of the batch that runs now. */
-  readonly batch: number
-  readonly random: () => number
-  /** True when entries of the topic may have properties or expire, so that each has to be looked at. */
-  hasProperties(group: Group): boolean
-  /** False when filters have had their share of this batch. */
-  readonly mayClassify: boolean
-  isExpired(group: Group, seq: number): boolean
-  classify(group: Group, seq: number): Class
-  /** Sends entries from `first` on, at most up to `last`. Returns the last one sent, or NO_ROOM. */
-  deliver(
-    group: Group,
-    member: Member,
-    first: number,
-    last: number,
-    attempt: number,
-    dueMs: number,
-  ): number
-  /** Puts a copy with the dead letters. False when there is no room now. */
-  bury(group: Group, slot: number, letter: DeadLetter): boolean
-  /** tick() is wanted at this time, or before. */
-  dueAt(dueMs: number): void
-  /** The log dropped these before the group was done with them. */
-  lost(group: Group, first: number, last: number, count: number): void
-}
+/** Why a message is given up, by the number in its slot. */
+const REASONS: readonly DeadLetter['reason'][] = ['max_deliver', 'term', 'expired']
 
 export class Group {
   readonly record: GroupRecord
@@ -117,30 +54,24 @@ export class Group {
   /** True while it stands in the list of those that may have something to deliver. */
   isAwake = false
   readonly #host: GroupHost
-  readonly #lineup = new Lineup()
-  /** Redeliveries whose time has come and that have no key. */
-  readonly #ready = new SeqQueue()
-  readonly #failures = new Map<number, FailedAttempt[]>()
+  readonly #queue = new Queue()
+  readonly #failures = new Failures()
   #order: Member[] = []
   #turn = 0
   /** No deadline and no delay ends before this. */
   #earliestDueMs = Number.POSITIVE_INFINITY
+  /** Entries have expired that have yet to go to the dead letters. */
+  #hasExpired = false
 
-  /** `members` are those that a predecessor knew; `committedBatch` the last that was made visible. */
-  constructor(
-    host: GroupHost,
-    record: GroupRecord,
-    log: GroupLog,
-    members: readonly Member[],
-    committedBatch: number,
-  ) {
+  /** `members` are those that a predecessor knew. */
+  constructor(host: GroupHost, record: GroupRecord, log: GroupLog, members: readonly Member[]) {
     this.#host = host
     this.record = record
     this.log = log
     this.options = record.options
     for (const member of members) this.members.set(member.id, member)
     this.#membersChanged()
-    this.#takeOver(committedBatch)
+    this.#takeOver()
   }
 
   get isOrdered(): boolean {
@@ -150,6 +81,11 @@ export class Group {
   /** All seqs up to here are settled. */
   get ackFloor(): number {
     return (this.record.outstanding.lowest() ?? this.record.cursor) - 1
+  }
+
+  /** The log keeps entries from here on even if they have expired. */
+  get holdsFrom(): number {
+    return this.options.dead_letter_expired ? this.ackFloor + 1 : Number.POSITIVE_INFINITY
   }
 
   /** When tick() is wanted next, ms; Infinity: not at all. */
@@ -216,8 +152,11 @@ export class Group {
   /** Gives members what they may have. */
   dispatch(): Dispatched {
     const { log, record } = this
-    if (record.cursor < log.firstSeq) this.#skipLost(log.firstSeq)
-    if (record.isPaused || this.members.size === 0) return Dispatched.done
+    if (record.cursor < log.firstSeq) this.#skipGone(log.firstSeq)
+    if (this.#hasExpired) this.#buryExpired()
+    if (record.isPaused || this.members.size === 0) {
+      return this.#hasExpired ? Dispatched.more : Dispatched.done
+    }
     const isSorted = this.#isSorted
     if (isSorted) this.#classify()
     let idle = 0 // Members in a row that could not be given anything.
@@ -232,7 +171,7 @@ export class Group {
       if (given === false) return Dispatched.noRoom
       idle = given === true ? 0 : idle + 1
     }
-    return isSorted && this.#hasMore ? Dispatched.more : Dispatched.done
+    return isSorted && (this.#hasMore || this.#hasExpired) ? Dispatched.more : Dispatched.done
   }
 
   /** Looks at deadlines and delays. */
@@ -241,21 +180,39 @@ export class Group {
     if (nowMs < this.#earliestDueMs) return
     const { outstanding } = this.record
     let earliest = Number.POSITIVE_INFINITY
+    let hasRoom = true // With the dead letters: who finds none tries again later, and so do all others.
     for (const [seq, slot] of [...outstanding.entries()]) {
       const state = outstanding.state(slot)
-      const dueMs = outstanding.dueMs(slot)
       if (state === QUEUED) continue
-      if (dueMs > nowMs) earliest = Math.min(earliest, dueMs)
-      else if (state === IN_FLIGHT) {
-        const member = this.members.get(outstanding.member(slot))
-        this.#failed(seq, slot, member, 'no ack in time', undefined)
-        // It waits now, or is settled.
-        if (outstanding.find(seq) === slot) earliest = Math.min(earliest, outstanding.dueMs(slot))
-      } else if (!this.#isReady.has(seq)) {
-        this.#makeReady(seq)
+      if (outstanding.dueMs(slot) <= nowMs) {
+        if (state === IN_FLIGHT) {
+          const member = this.members.get(outstanding.member(slot))
+          this.#failed(seq, slot, member, 'no ack in time', undefined)
+        } else if (state === WAITING) this.#queue.again(seq)
+        else if (hasRoom) hasRoom = this.#giveUp(seq, slot, this.#reasonOf(slot))
+        else outstanding.extend(slot, nowMs + DEAD_LETTER_RETRY_MS)
       }
+      // It may be settled by now.
+      if (outstanding.find(seq) !== slot) continue
+      const dueMs = outstanding.dueMs(slot)
+      if (dueMs > nowMs) earliest = Math.min(earliest, dueMs)
     }
     this.#earliestDueMs = Math.max(earliest, nowMs + DEADLINE_GRAIN_MS)
+  }
+
+  /** Entries of the topic have expired: before the log drops them, some go to the dead letters. */
+  onExpired(): void {
+    this.#hasExpired = this.options.dead_letter_expired
+    if (this.#hasExpired) this.#buryExpired()
+  }
+
+  /** Changes what the group does. */
+  update(options: GroupOptions): void {
+    const { ordered } = this.options
+    this.options = options
+    this.record.options = options
+    this.#hasExpired = options.dead_letter_expired
+    if (options.ordered !== ordered) this.#lineUpAll()
   }
 
   /** Forgets everything under way and begins again at `seq`. */
@@ -265,19 +222,16 @@ export class Group {
       outstanding.settle(outstandingSeq, slot)
     }
     this.record.cursor = seq
-    this.#lineup.clear()
-    this.#ready.takeAll()
-    this.#isReady.clear()
+    this.record.loss.forgetNoted()
+    this.#queue.clear()
     this.#failures.clear()
     for (const member of this.members.values()) {
       member.inFlight = 0
       member.inFlightBytes = 0
     }
     this.#earliestDueMs = Number.POSITIVE_INFINITY
+    this.#hasExpired = this.options.dead_letter_expired
   }
-
-  /** Seqs in `#ready` or in a line of the lineup because their delay is over. */
-  readonly #isReady = new Set<number>()
 
   /** True when there are entries to classify for somebody who could take them. */
   get #hasMore(): boolean {
@@ -294,7 +248,7 @@ export class Group {
   #membersChanged(): void {
     this.#order = [...this.members.values()]
     this.#turn = 0
-    this.#lineup.setMembers([...this.members.keys()])
+    this.#queue.setMembers([...this.members.keys()])
   }
 
   #settleOne(
@@ -321,6 +275,7 @@ export class Group {
       return true
     }
     if (kind === Settle.nack) this.#failed(seq, slot, member, reason, delayMs)
+    else if (kind === Settle.release) this.#takeBack(seq, slot)
     else {
       this.#noteFailure(seq, member, reason)
       this.#giveUp(seq, slot, 'term')
@@ -344,11 +299,22 @@ export class Group {
       this.#giveUp(seq, slot, 'max_deliver')
       return
     }
-    const delay = delayMs ?? this.#backoffMs(this.options.backoff, attempt)
+    if (this.#isExpired(seq)) {
+      this.#expire(seq, slot)
+      return
+    }
+    const delay = delayMs ?? backoffDelayMs(this.options.backoff, attempt, this.#host.random())
     const dueMs = this.#host.nowMs + delay
     outstanding.wait(slot, dueMs)
-    if (delay === 0) this.#makeReady(seq)
+    if (delay === 0) this.#queue.again(seq)
     else this.#dueAt(dueMs)
+  }
+
+  /** Its member never looked at it: it goes to others at once, as if it had not been delivered. */
+  #takeBack(seq: number, slot: number): void {
+    this.#release(slot)
+    this.record.outstanding.release(slot)
+    this.#queue.again(seq)
   }
 
   #dueAt(dueMs: number): void {
@@ -357,42 +323,56 @@ export class Group {
     this.#host.dueAt(dueMs)
   }
 
-  #backoffMs(backoff: Backoff, attempt: number): number {
-    return backoffDelayMs(backoff, Math.max(1, attempt), this.#host.random())
-  }
-
   #noteFailure(seq: number, member: Member | undefined, error: string): void {
-    const failures = this.#failures.get(seq) ?? []
-    if (failures.length === HISTORY_MAX) failures.shift()
-    failures.push({ atMs: this.#host.nowMs, member: member?.name ?? '', error })
-    this.#failures.set(seq, failures)
+    const { nowMs } = this.#host
+    this.#failures.note(seq, { atMs: nowMs, member: member?.name ?? '', error })
   }
 
-  /** To the dead letters; when there is no room for it, it waits for some. */
-  #giveUp(seq: number, slot: number, reason: DeadLetter['reason']): void {
+  /** To the dead letters. False when there is no room for it: then it waits for some. */
+  #giveUp(seq: number, slot: number, reason: DeadLetter['reason']): boolean {
     const { outstanding } = this.record
-    const attempts = outstanding.attempt(slot)
-    const isHeld = seq >= this.log.firstSeq
-    const failures = this.#failures.get(seq) ?? []
-    if (isHeld && !this.#host.bury(this, slot, { seq, reason, attempts, failures })) {
-      this.#release(slot)
-      const dueMs = this.#host.nowMs + DEAD_LETTER_RETRY_MS
-      outstanding.wait(slot, dueMs)
-      this.#dueAt(dueMs)
-      return
+    if (seq < this.log.firstSeq) {
+      this.#gone(seq, slot)
+      return true
     }
-    if (isHeld) this.record.tally('dead_lettered')
-    else this.#host.lost(this, seq, seq, 1)
+    const attempts = outstanding.attempt(slot)
+    const failures = this.#failures.of(seq)
+    const isBuried = this.#host.bury(this, slot, { seq, reason, attempts, failures })
+    if (isBuried) {
+      this.record.tally('dead_lettered')
+      this.#settled(seq, slot)
+      return true
+    }
+    this.#release(slot)
+    const dueMs = this.#host.nowMs + DEAD_LETTER_RETRY_MS
+    outstanding.doom(slot, dueMs, REASONS.indexOf(reason))
+    this.#dueAt(dueMs)
+    return false
+  }
+
+  #reasonOf(slot: number): DeadLetter['reason'] {
+    return REASONS[this.record.outstanding.doomedFor(slot)] ?? 'max_deliver'
+  }
+
+  /** The log has dropped it. */
+  #gone(seq: number, slot: number): void {
+    if (seq > this.log.lostTo) this.record.tally('expired')
+    else this.#lose(seq, seq)
     this.#settled(seq, slot)
+  }
+
+  #lose(first: number, last: number): void {
+    const count = this.record.loss.note(first, last, this.#host.committedBatch)
+    this.record.tally('lost', count)
+    this.#host.lost(this, count)
   }
 
   /** The group is done with it. */
   #settled(seq: number, slot: number): void {
     this.#release(slot)
     this.record.outstanding.settle(seq, slot)
-    this.#failures.delete(seq)
-    this.#isReady.delete(seq)
-    this.#lineup.settled(seq)
+    this.#failures.forget(seq)
+    this.#queue.settled(seq)
   }
 
   /** Its member has it no more. */
@@ -405,43 +385,45 @@ export class Group {
     member.inFlightBytes -= outstanding.bytes(slot)
   }
 
-  #makeReady(seq: number): void {
-    this.#isReady.add(seq)
-    if (!this.#lineup.again(seq)) this.#ready.push(seq)
-  }
-
   /** A redelivery, or what stands first in line. undefined: there is none for this member; false: no room. */
   #giveOne(member: Member): boolean | undefined {
     const { outstanding } = this.record
     for (;;) {
-      const isRedelivery = this.#ready.length > 0
-      const seq = isRedelivery ? this.#ready.shift() : this.#lineup.take(member.id)
+      const seq = this.#queue.next(member.id)
       if (seq === undefined) return undefined
       const slot = outstanding.find(seq)
-      // Settled while it stood in line.
-      if (slot === undefined || outstanding.state(slot) === IN_FLIGHT) continue
-      this.#isReady.delete(seq)
+      if (slot === undefined) {
+        this.#queue.settled(seq) // While it stood in line.
+        continue
+      }
+      if (!this.#mayGo(slot)) continue
       if (seq < this.log.firstSeq) {
-        this.#host.lost(this, seq, seq, 1)
-        this.#settled(seq, slot)
+        this.#gone(seq, slot)
         continue
       }
       if (this.#host.isExpired(this, seq)) {
         this.#expire(seq, slot)
         continue
       }
-      // It could not be buried before, or a new option says that it has had enough.
+      // A new option says that it has had enough.
       if (outstanding.attempt(slot) >= this.options.max_deliver) {
         this.#giveUp(seq, slot, 'max_deliver')
         continue
       }
       if (this.#send(member, seq, seq, outstanding.attempt(slot) + 1) === NO_ROOM) {
-        this.#makeReady(seq) // A little out of its turn, but not lost.
+        this.#queue.again(seq) // A little out of its turn, but not lost.
         return false
       }
       this.#noteDelivered(member, slot)
       return true
     }
+  }
+
+  /** False for what stands in a line by its key and is under way already. */
+  #mayGo(slot: number): boolean {
+    const { outstanding } = this.record
+    const state = outstanding.state(slot)
+    return state === QUEUED || (state === WAITING && outstanding.dueMs(slot) <= this.#host.nowMs)
   }
 
   /** Entries that nobody had yet, straight from the log. */
@@ -475,7 +457,7 @@ export class Group {
 
   #send(member: Member, first: number, last: number, attempt: number): number {
     const dueMs = this.#host.nowMs + this.options.ack_wait_ms
-    return this.#host.deliver(this, member, first, last, attempt, dueMs)
+    return this.#host.deliver(this, { member, first, last, attempt, dueMs })
   }
 
   #noteDelivered(member: Member, slot: number): void {
@@ -488,10 +470,31 @@ export class Group {
     this.record.tally(outstanding.attempt(slot) > 1 ? 'redelivered' : 'delivered')
   }
 
-  #expire(seq: number, slot: number): void {
+  #isExpired(seq: number): boolean {
+    return seq >= this.log.firstSeq && this.#host.isExpired(this, seq)
+  }
+
+  /** False when it should be with the dead letters and there is no room. */
+  #expire(seq: number, slot: number): boolean {
     this.record.tally('expired')
-    if (this.options.dead_letter_expired) this.#giveUp(seq, slot, 'expired')
-    else this.#settled(seq, slot)
+    if (this.options.dead_letter_expired) return this.#giveUp(seq, slot, 'expired')
+    this.#settled(seq, slot)
+    return true
+  }
+
+  /** Looks at everything that no member has, as far as the window and one batch go. */
+  #buryExpired(): void {
+    const { record, log } = this
+    const { outstanding, cursor } = record
+    if (this.#isSorted) this.#classify()
+    this.#hasExpired = false
+    for (const [seq, slot] of [...outstanding.entries()]) {
+      const state = outstanding.state(slot)
+      if (state === IN_FLIGHT || state === DOOMED || !this.#isExpired(seq)) continue
+      if (!this.#expire(seq, slot)) return // The others wait until that one has found room.
+    }
+    const isOpen = outstanding.size < this.options.window
+    this.#hasExpired = isOpen && record.cursor > cursor && record.cursor <= log.lastSeq
   }
 
   /** Takes new entries and puts them in line. */
@@ -506,51 +509,55 @@ export class Group {
       if (isSkipped) continue
       const bytes = log.endOf(seq) - log.offsetOf(seq)
       if (outstanding.tryAdd(seq, QUEUED, bytes) < 0) break
-      this.#lineUp(seq, key, priority)
+      this.#queue.push(seq, this.isOrdered ? key : undefined, priority)
     }
     record.cursor = seq
   }
 
-  #lineUp(seq: number, key: string | undefined, priority: Priority): void {
-    if (this.isOrdered && key !== undefined) this.#lineup.pushKeyed(seq, key)
-    else this.#lineup.push(seq, priority)
-  }
-
-  /** The log went on without the group. */
-  #skipLost(firstSeq: number): void {
-    const { record } = this
+  /** The log went on without the group: what it lost, and behind that what had expired. */
+  #skipGone(firstSeq: number): void {
+    const { record, log } = this
     const from = record.cursor
+    const lostTo = Math.min(Math.max(log.lostTo, from - 1), firstSeq - 1)
+    if (lostTo >= from) this.#lose(from, lostTo)
+    record.tally('expired', firstSeq - 1 - lostTo)
     record.cursor = firstSeq
-    this.#host.lost(this, from, firstSeq - 1, firstSeq - from)
   }
 
-  #takeOver(committedBatch: number): void {
+  #takeOver(): void {
     const { outstanding, cursor } = this.record
-    const inOrder = [...outstanding.entries()].sort(([one], [other]) => one - other)
-    for (const [seq, slot] of inOrder) {
+    const { committedBatch } = this.#host
+    for (const [seq, slot] of [...outstanding.entries()]) {
       if (seq >= cursor) {
         outstanding.settle(seq, slot) // Taken, but the cursor never passed it.
         continue
       }
       if (((outstanding.batch(slot) - committedBatch) | 0) > 0) outstanding.undeliver(slot)
-      const state = outstanding.state(slot)
-      const isHeld = seq >= this.log.firstSeq
-      const found = isHeld ? this.#host.classify(this, seq) : undefined
-      const key = this.isOrdered ? found?.key : undefined
-      if (state === QUEUED) this.#lineUp(seq, key, found?.priority ?? NORMAL)
-      else if (key !== undefined) this.#lineup.claim(seq, key)
-      if (state === WAITING) {
-        this.#dueAt(outstanding.dueMs(slot))
-      }
-      if (state !== IN_FLIGHT) continue
+      if (outstanding.state(slot) !== IN_FLIGHT) continue
       const member = this.members.get(outstanding.member(slot))
       if (member === undefined) {
         outstanding.wait(slot, 0)
-        this.#dueAt(0)
         continue
       }
       member.inFlight++
       member.inFlightBytes += outstanding.bytes(slot)
+    }
+    this.#hasExpired = this.options.dead_letter_expired
+    this.#lineUpAll()
+  }
+
+  /** Makes the lines again, from what is outstanding. */
+  #lineUpAll(): void {
+    const { outstanding } = this.record
+    this.#queue.clear()
+    for (const [seq, slot] of [...outstanding.entries()].sort(([one], [other]) => one - other)) {
+      const found = seq >= this.log.firstSeq ? this.#host.classify(this, seq) : undefined
+      const key = this.isOrdered ? found?.key : undefined
+      if (outstanding.state(slot) === QUEUED) {
+        this.#queue.push(seq, key, found?.priority ?? NORMAL)
+        continue
+      }
+      if (key !== undefined) this.#queue.claim(seq, key)
       this.#dueAt(outstanding.dueMs(slot))
     }
   }

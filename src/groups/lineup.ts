@@ -37,14 +37,6 @@ export class Lineup {
   readonly #byMember = new Map<number, SeqQueue>()
   #members: readonly number[] = []
 
-  /** Nothing could be taken by anybody. */
-  get isEmpty(): boolean {
-    return (
-      this.#byPriority.every(({ length }) => length === 0) &&
-      [...this.#byMember.values()].every(({ length }) => length === 0)
-    )
-  }
-
   /** The members that keys are spread over; firsts that nobody has yet change hands. */
   setMembers(members: readonly number[]): void {
     const waiting = [...this.#byMember.values()].flatMap((queue) => queue.takeAll())
@@ -69,8 +61,16 @@ export class Lineup {
     this.#toMember(seq)
   }
 
-  /** An entry is under way again that was known before: its key is taken, but it stands in no queue. */
+  /**
+   * An entry is under way already: its key is taken, but it stands in no queue. Of one key there may
+   * be several that went before the group was ordered: the others wait for their place in its line.
+   */
   claim(seq: number, key: string): void {
+    const line = this.#lines.get(key)
+    if (line !== undefined) {
+      line.rest.push(seq)
+      return
+    }
     this.#lines.set(key, { first: seq, rest: new SeqQueue() })
     this.#keyOf.set(seq, key)
   }

@@ -5,9 +5,9 @@
  *
  *   slot  offset  field    type  meaning
  *         0       seq      f64   0: free; stored last when an entry is taken, first when it is settled
- *         8       dueMs    f64   in flight: the deadline of its ack; waiting: when it may go again
- *         16      member   i32   who has it, or had it last
- *         20      progress i32   how often it was delivered × 4 + IN_FLIGHT, WAITING or QUEUED: one store
+ *         8       dueMs    f64   in flight: the deadline of its ack; waiting, doomed: when it may go again
+ *         16      member   i32   who has it, or had it last; doomed: −1 − the number of the reason
+ *         20      progress i32   how often it was delivered × 4 + IN_FLIGHT, WAITING, QUEUED or DOOMED: one store
  *         24      bytes    i32   of the entry; counts against its member while in flight
  *         28      batch    i32   the batch in which it was delivered last
  *
@@ -31,6 +31,8 @@ const BATCH = 7
 /** One attempt more, in PROGRESS; what is below is the state. */
 const ATTEMPT_STEP = 4
 
+/** It is given up, and waits for room with the dead letters. */
+export const DOOMED = 0
 /** A member has it. */
 export const IN_FLIGHT = 1
 /** It was given back, or its deadline passed; it goes again at dueMs. */
@@ -156,11 +158,32 @@ export class Outstanding {
     ints[field + BATCH] = 0
   }
 
+  /** Takes back a delivery that its member never looked at: the attempt does not count. */
+  release(slot: number): void {
+    const field = this.#field(slot)
+    this.#memory.floats[(field >> 1) + DUE] = 0
+    const attempt = this.attempt(slot) - 1
+    this.#memory.ints[field + PROGRESS] = attempt * ATTEMPT_STEP + (attempt > 0 ? WAITING : QUEUED)
+  }
+
   /** It goes again from `dueMs` on. */
   wait(slot: number, dueMs: number): void {
     const field = this.#field(slot)
     this.#memory.floats[(field >> 1) + DUE] = dueMs
     this.#memory.ints[field + PROGRESS] = this.attempt(slot) * ATTEMPT_STEP + WAITING
+  }
+
+  /** It is given up for the reason of that number, and its copy is tried again at `dueMs`. */
+  doom(slot: number, dueMs: number, reason: number): void {
+    const { ints, floats } = this.#memory
+    const field = this.#field(slot)
+    floats[(field >> 1) + DUE] = dueMs
+    ints[field + PROGRESS] = this.attempt(slot) * ATTEMPT_STEP + DOOMED // From here on it is never sent.
+    ints[field + MEMBER] = -1 - reason
+  }
+
+  doomedFor(slot: number): number {
+    return -1 - this.member(slot)
   }
 
   extend(slot: number, dueMs: number): void {

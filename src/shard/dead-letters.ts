@@ -8,7 +8,8 @@
  */
 import { Packr, Unpackr } from 'msgpackr'
 import { Reply, type ReplyCode } from '../errors.js'
-import type { DeadLetter, Group } from '../groups/group.js'
+import type { Group } from '../groups/group.js'
+import type { DeadLetter } from '../groups/group-host.js'
 import { settleInTable } from '../groups/outstanding.js'
 import { ARRAY_OF_7, entryBody, entryHeaderBytes, writeEntryHeader } from '../log/entry.js'
 import { newEntryProperties, readProperties } from '../log/entry-properties.js'

@@ -154,6 +154,7 @@ export class Expiry {
       }
       heap.pop()
     }
+    if (topic.hasGroups) this.#shard.grouping.onExpired(topic)
     this.#dropOld(topic)
     return told
   }
@@ -205,7 +206,7 @@ export class Expiry {
     return writeJsonBody(text)
   }
 
-  /** Gives back what has expired, and was told of, at the old end of the log. */
+  /** Gives back what has expired, was told of and is with the dead letters, at the old end of the log. */
   #dropOld(topic: Topic): void {
     const { log } = topic
     const { floats } = this.#shard.views
@@ -215,8 +216,10 @@ export class Expiry {
       const dueMs = this.dueMs(topic, seq)
       return dueMs < toldDueMs || (dueMs === toldDueMs && seq <= toldSeq)
     }
+    const held = topic.hasGroups ? this.#shard.grouping.holdsFrom(topic) : Number.POSITIVE_INFINITY
+    const last = Math.min(log.lastSeq, held - 1)
     let first = log.firstSeq
-    while (first <= log.lastSeq && isTold(first)) first++
+    while (first <= last && isTold(first)) first++
     if (first > log.firstSeq) log.dropExpired(first)
   }
 

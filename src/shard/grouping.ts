@@ -7,17 +7,19 @@
  */
 import type { Logger } from 'pino'
 import { Reply, type ReplyCode } from '../errors.js'
+import { Group } from '../groups/group.js'
 import {
   type Class,
   type DeadLetter,
+  type Delivery,
   Dispatched,
-  Group,
   type GroupHost,
   NO_ROOM,
   type SettleKind,
-} from '../groups/group.js'
+} from '../groups/group-host.js'
 import { GroupTable } from '../groups/group-table.js'
 import { NORMAL } from '../groups/lineup.js'
+import type { LostRange } from '../groups/loss.js'
 import { Member } from '../groups/member.js'
 import {
   type EntryProperties,
@@ -62,8 +64,8 @@ export class Grouping implements GroupHost {
   readonly #filters = new Map<string, Filter>()
   /** Groups that may have something to deliver. */
   #awake: Group[] = []
-  /** Losses that the gateway has yet to be told of. */
-  readonly #losses = new Map<number, { first: number; last: number; count: number }>()
+  /** Groups whose members have yet to be told of a loss. */
+  readonly #untold = new Set<Group>()
   #hasDelivered = false
   #nextDueMs = Number.POSITIVE_INFINITY
 
@@ -83,13 +85,17 @@ export class Grouping implements GroupHost {
     return this.#shard.journal.batch
   }
 
+  get committedBatch(): number {
+    return this.#shard.journal.deliveredBatch
+  }
+
   get size(): number {
     return this.#byId.size
   }
 
   /** Groups that wait for their turn, or losses that were not told. */
   get hasWork(): boolean {
-    return this.#awake.length > 0 || this.#losses.size > 0
+    return this.#awake.length > 0 || this.#untold.size > 0
   }
 
   /** When tick() is wanted next, ms; Infinity: not at all. */
@@ -116,16 +122,17 @@ export class Grouping implements GroupHost {
   /** Takes over the groups that scan() found; the topics are there already. */
   takeOver(found: ReturnType<GroupTable['scan']>): void {
     for (const { offset, members } of found) {
-      const record = this.#table.open(offset)
+      const record = this.#table.open(offset, this.committedBatch)
       const topic = this.#shard.topics.get(record.topicId)
       if (topic === undefined) {
         this.#table.delete(record) // Its topic was deleted, and the thread died before it was.
         for (const member of members) this.#table.removeMember(member.id)
         continue
       }
-      const group = new Group(this, record, topic.log, members, this.#shard.journal.deliveredBatch)
+      const group = new Group(this, record, topic.log, members)
       this.#add(topic, group)
       for (const { id } of members) this.#byMember.set(id, { topic, group })
+      this.#noteUntold(group)
       this.wake(group)
     }
   }
@@ -135,6 +142,23 @@ export class Grouping implements GroupHost {
     const groups = this.#byTopic.get(topic.id)
     if (groups === undefined) return
     for (const group of groups.values()) this.wake(group)
+  }
+
+  /** Entries of the topic have expired, and the log is about to drop them. */
+  onExpired(topic: Topic): void {
+    for (const group of this.#byTopic.get(topic.id)?.values() ?? []) {
+      group.onExpired()
+      this.wake(group)
+    }
+  }
+
+  /** The first entry of the topic that some group wants even if it has expired; Infinity for none. */
+  holdsFrom(topic: Topic): number {
+    let first = Number.POSITIVE_INFINITY
+    for (const group of this.#byTopic.get(topic.id)?.values() ?? []) {
+      first = Math.min(first, group.holdsFrom)
+    }
+    return first
   }
 
   wake(group: Group): void {
@@ -222,6 +246,7 @@ export class Grouping implements GroupHost {
       }
       this.#byMember.set(id, { topic, group })
       group.join(member)
+      this.#noteUntold(group)
     }
     this.wake(group)
     shard.notices.send({
@@ -242,6 +267,7 @@ export class Grouping implements GroupHost {
     if (found === undefined) return 0
     this.#byMember.delete(id)
     found.group.leave(id)
+    if (found.group.members.size === 0) this.#untold.delete(found.group)
     found.group.record.lastActiveMs = this.nowMs
     this.#table.removeMember(id) // Last: a successor must find the member whose messages it is to free.
     this.wake(found.group)
@@ -354,25 +380,19 @@ export class Grouping implements GroupHost {
     return { isSkipped: false, key, priority: priority as Class['priority'] }
   }
 
-  deliver(
-    group: Group,
-    member: Member,
-    first: number,
-    last: number,
-    attempt: number,
-    dueMs: number,
-  ): number {
+  deliver(group: Group, delivery: Delivery): number {
     if (!this.#shard.hasRoom) return NO_ROOM
-    const topic = this.#topicOf(group)
-    const sent = this.#writer.write(topic, group, member, first, last, attempt, dueMs)
+    const sent = this.#writer.write(this.#topicOf(group), group, delivery)
     if (sent < 0) return sent
     this.#hasDelivered = true
-    const counter = attempt > 1 ? 'groupsRedelivered' : 'groupsDelivered'
-    this.#shard.counters.add(counter, sent - first + 1)
+    const counter = delivery.attempt > 1 ? 'groupsRedelivered' : 'groupsDelivered'
+    this.#shard.counters.add(counter, sent - delivery.first + 1)
     return sent
   }
 
   bury(group: Group, slot: number, letter: DeadLetter): boolean {
+    // A topic for the dead letters that is made now may be announced.
+    if (!this.#shard.hasRoom) return false
     return this.#shard.deadLetters.bury(this.#topicOf(group), group, slot, letter)
   }
 
@@ -380,17 +400,14 @@ export class Grouping implements GroupHost {
     this.#nextDueMs = Math.min(this.#nextDueMs, dueMs)
   }
 
-  lost(group: Group, first: number, last: number, count: number): void {
-    group.record.tally('lost', count)
+  lost(group: Group, count: number): void {
     this.#shard.counters.add('groupsLost', count)
-    const { id } = group.record
-    const known = this.#losses.get(id)
-    if (known === undefined) this.#losses.set(id, { first, last, count })
-    else {
-      known.first = Math.min(known.first, first)
-      known.last = Math.max(known.last, last)
-      known.count += count
-    }
+    this.#noteUntold(group)
+  }
+
+  /** A loss is told when there is somebody to tell. */
+  #noteUntold(group: Group): void {
+    if (group.record.loss.untold !== undefined && group.members.size > 0) this.#untold.add(group)
   }
 
   /** One for every text, however many groups use it; forgotten with the last of them. */
@@ -418,11 +435,15 @@ export class Grouping implements GroupHost {
   }
 
   #tellLosses(): boolean {
-    for (const [groupId, { first, last, count }] of this.#losses) {
+    for (const group of this.#untold) {
       if (!this.#shard.hasRoom) return false
+      const { id: groupId, loss } = group.record
+      const { first, last, count } = loss.untold as LostRange
       const { notices } = this.#shard
       notices.send({ op: 'groupGap', groupId, fromSeq: first, toSeq: last, dropped: count })
-      this.#losses.delete(groupId)
+      loss.told(this.batch)
+      this.#hasDelivered = true // The batch has to be committed: only then was it told.
+      this.#untold.delete(group)
     }
     return true
   }
@@ -438,7 +459,7 @@ export class Grouping implements GroupHost {
     if (record === undefined) {
       return { reply: Reply.limitExceeded, message: 'MAX_GROUPS or LOG_MEMORY_BYTES is used up' }
     }
-    const group = new Group(this, record, topic.log, [], this.#shard.journal.deliveredBatch)
+    const group = new Group(this, record, topic.log, [])
     this.#add(topic, group)
     this.#logger.debug({ topic: topic.name, group: name }, 'group created')
     return group
@@ -494,8 +515,7 @@ export class Grouping implements GroupHost {
 
   #update(group: Group, options: Partial<GroupOptions>): void {
     const { filter } = group.options
-    group.options = { ...group.options, ...options }
-    group.record.options = group.options
+    group.update({ ...group.options, ...options })
     if (group.options.filter !== filter) this.#forgetFilter(filter)
   }
 
@@ -517,7 +537,7 @@ export class Grouping implements GroupHost {
       topic.hasGroups = false
     }
     this.#awake = this.#awake.filter((other) => other !== group)
-    this.#losses.delete(record.id)
+    this.#untold.delete(group)
     for (const id of group.members.keys()) {
       this.#byMember.delete(id)
       this.#table.removeMember(id)
