@@ -9,6 +9,7 @@
  */
 import { Attachment } from './attachment.js'
 import { type PublishResult, publishError } from './bundle.js'
+import { Cancellation } from './cancellation.js'
 import { Connection } from './connection.js'
 import type { ConsumeHandler, ConsumeOptions } from './consume-options.js'
 import { Consumer } from './consumer.js'
@@ -34,6 +35,7 @@ import { SafeEmitter, throwLater } from './safe-emitter.js'
 import type { SettleRequest } from './settlements.js'
 import { findWebSocket, type WebSocketClass } from './socket.js'
 import { type SubscribeOptions, Subscription } from './subscription.js'
+import { uuidBytes } from './uuid.js'
 import {
   type AckResult,
   type Frame,
@@ -64,6 +66,8 @@ export interface ClientEvents {
 interface Asker {
   onAck(result: AckResult): void
   onError(error: WireError): void
+  /** The connection is gone, and the answer with it. */
+  onLost?(error: ConnectionClosedError): void
 }
 
 /** Close codes from here on ask the client not to come back. */
@@ -111,7 +115,7 @@ export class Client extends SafeEmitter<ClientEvents> {
   readonly #sink: WireSink
   /** By topic or pattern, or by topic and group; the broker takes one of each per connection. */
   readonly #attachments = new Map<string, Attachment>()
-  /** Subscribes, unsubscribes and settlements that wait for their answer, by request id. */
+  /** Subscribes, unsubscribes, settlements and cancellations that wait for their answer, by request id. */
   readonly #requests = new Map<number, Asker>()
   readonly #subscriptions = new Set<Subscription<never>>()
   readonly #consumers = new Set<Consumer<never>>()
@@ -226,6 +230,31 @@ export class Client extends SafeEmitter<ClientEvents> {
   ): Promise<BatchResult> {
     for (const payload of payloads) this.#callHook(this.#hooks.onPublish, topic, payload)
     return this.#publisher.publishBatch(topic, payloads, options)
+  }
+
+  /**
+   * Takes back a message that waits for its time (`delayMs`, `deliverAt`), by the id it was published
+   * with. False: none waits under this id, it was delivered or never there.
+   * @throws CancelError refused by the broker; nothing was cancelled
+   * @throws OverloadedError the broker is; nothing was cancelled
+   * @throws InvalidPayloadError the id is no UUID
+   * @throws TimeoutError, ConnectionClosedError no connection, or no answer: then cancelled or not
+   * @example
+   * await client.publish('mails', mail, { id, delayMs: 60_000 })
+   * const isCancelled = await client.cancel('mails', id)
+   */
+  async cancel(topic: string, id: string): Promise<boolean> {
+    if (!this.#connection.isOpen) throw new ConnectionClosedError('there is no connection', true)
+    uuidBytes(id) // Throws for what is none, in both encodings.
+    const requestId = this.#nextRequestId()
+    const frame = this.#wire.cancel(requestId, topic, id)
+    const { subscribeTimeoutMs } = this.#settings
+    const forget = () => this.#requests.delete(requestId)
+    const cancellation = new Cancellation(topic, subscribeTimeoutMs, forget)
+    this.#requests.set(requestId, cancellation)
+    this.#publisher.flush() // What was published before is there before.
+    this.#connection.send(frame)
+    return cancellation.done
   }
 
   /**
@@ -524,7 +553,7 @@ export class Client extends SafeEmitter<ClientEvents> {
 
   #onLost(code: number, reason: string): void {
     this.#lastFailure = reason
-    this.#requests.clear()
+    this.#loseRequests('the connection was lost before the answer came')
     for (const subscription of this.#subscriptions) subscription.onDisconnected()
     for (const consumer of this.#consumers) consumer.onDisconnected()
     for (const attachment of [...this.#attachments.values()]) attachment.onDisconnected()
@@ -554,11 +583,17 @@ export class Client extends SafeEmitter<ClientEvents> {
     for (const consumer of [...this.#consumers]) consumer.end(error)
     for (const attachment of this.#attachments.values()) attachment.stop()
     this.#attachments.clear()
-    this.#requests.clear()
+    this.#loseRequests('the client was closed before the answer came')
     this.#settleOpened?.reject(reason)
     this.#settleOpened = undefined
     this.emit('state', 'closed')
     if (error !== undefined) this.#tell(error)
+  }
+
+  #loseRequests(why: string): void {
+    const askers = [...this.#requests.values()]
+    this.#requests.clear()
+    for (const asker of askers) asker.onLost?.(new ConnectionClosedError(why, true))
   }
 
   #newAttachment(key: string, text: string, group: string | undefined): Attachment {

@@ -39,7 +39,6 @@ const REASON_BYTES_MAX = 256
 /** How often messages held here are looked at, per ack_wait_ms; the second look at one says `working`. */
 const LOOKS = 4
 const STOP_POLL_MS = 2
-const STOP_REASON = 'the member stopped'
 const NO_LIMIT = { signal: new AbortController().signal }
 
 /** What the broker said when this member joined. */
@@ -202,7 +201,8 @@ export class Consumer<Payload = unknown> extends SafeEmitter<ConsumerEvents> {
   }
 
   /**
-   * Leaves the group gracefully: takes nothing more, gives back what no handler has begun, waits for
+   * Leaves the group gracefully: takes nothing more, gives back what no handler has begun (which is no
+   * attempt then), waits for
    * handlers that run and for the confirmation of what they did. Resolves not much later than
    * `timeoutMs`; what is not settled by then goes to other members.
    */
@@ -270,7 +270,7 @@ export class Consumer<Payload = unknown> extends SafeEmitter<ConsumerEvents> {
     )
     this.#host.onConsume(message)
     if (this.#isStopping) {
-      message.nack(0, STOP_REASON)
+      message.release()
       return
     }
     this.#queue.push(message)
@@ -348,7 +348,7 @@ export class Consumer<Payload = unknown> extends SafeEmitter<ConsumerEvents> {
     const deadline = performance.now() + timeoutMs
     this.#isStopping = true
     if (this.#isOn) this.#host.sendFlow('pause')
-    for (const message of this.#queue.takeAll()) message.nack(0, STOP_REASON)
+    for (const message of this.#queue.takeAll()) message.release()
     const isBusy = () => this.#running > 0 || this.#held.size > 0 || !this.#settlements.isIdle
     while (isBusy() && !this.#isEnded && performance.now() < deadline) {
       await new Promise((resolve) => setTimeout(resolve, STOP_POLL_MS))

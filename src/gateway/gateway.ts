@@ -15,7 +15,7 @@ import {
   requestsIn,
 } from '../protocol/json-frames.js'
 import type { FrameLimits } from '../protocol/limits.js'
-import { MsgpackFrameReader, Op } from '../protocol/msgpack-frames.js'
+import { ID_BYTES, MsgpackFrameReader, Op } from '../protocol/msgpack-frames.js'
 import { errorFrame, infoFrame, pongFrame, type RequestId } from '../protocol/server-frames.js'
 import { memberOpOf, seqsField } from '../protocol/settle.js'
 import { clientIdOf, isRecord } from '../protocol/subscribe-options.js'
@@ -23,6 +23,7 @@ import { Acks, type Format, HttpReply, Outbound, PUBLISH_BATCH } from '../ring/r
 import { type Doorbell, IDLE } from '../ring/wakeup.js'
 import type { ShardMemory } from '../shared-memory.js'
 import type { Counters, GatewayCounter } from '../telemetry/counters.js'
+import { Cancelling } from './cancelling.js'
 import { FanOut, type FanOutOptions } from './fan-out.js'
 import { Filters } from './filters.js'
 import { Forwarding } from './forwarding.js'
@@ -93,6 +94,7 @@ export class Gateway {
   isDraining = false
 
   readonly #outbox: Outbox
+  readonly #cancelling: Cancelling
   readonly #bell: Doorbell
   readonly #logger: Logger
   readonly #reader: MsgpackFrameReader
@@ -148,6 +150,7 @@ export class Gateway {
       counters,
       options,
     )
+    this.#cancelling = new Cancelling(this.links, this.#outbox, this.requests, this.names)
     this.forwarding = new Forwarding(this.names, this.publishing, counters, logger)
   }
 
@@ -315,8 +318,13 @@ export class Gateway {
       return
     }
     const text = this.names.textOf(frame, read.topicStart, read.topicLength)
+    if (read.op === Op.cancel) {
+      const id = frame.slice(read.idStart, read.idStart + ID_BYTES)
+      this.#cancelling.cancel(session, text, id, requestId?.slice())
+      return
+    }
     const options = frame.slice(read.optionsStart, read.optionsStart + read.optionsLength)
-    if (read.op >= Op.groupAck && read.op <= Op.groupResume) {
+    if (read.op >= Op.groupAck && read.op <= Op.groupRelease) {
       const group = this.names.textOf(frame, read.groupStart, read.groupLength)
       const seqs = read.seqsLength === 0 ? undefined : this.#unpackSeqs(frame, read)
       const fields = this.#unpackOptions(options)
@@ -424,6 +432,8 @@ export class Gateway {
       this.#unsubscribe(session, request.topic, request.fields, requestId)
     } else if (request.type === 'subscribe') {
       this.#subscribe(session, request.topic, request.fields, requestId)
+    } else if (request.type === 'cancel') {
+      this.#cancelling.cancel(session, request.topic, request.id, requestId)
     } else {
       const { type, topic, fields } = request
       const group = checkedGroupName(fields['group'], 'group')
