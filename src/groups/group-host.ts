@@ -57,7 +57,8 @@ export interface GroupLog {
 export interface Class {
   /** Settled without a delivery: it does not match the group's filter. */
   readonly isSkipped: boolean
-  readonly key: string | undefined
+  /** Hash of its key, or 0. */
+  readonly key: number
   readonly priority: Priority
 }
 

@@ -293,7 +293,6 @@ export class Group {
   ): void {
     const { outstanding } = this.record
     this.#noteFailure(seq, member, error)
-    this.#release(slot)
     const attempt = outstanding.attempt(slot)
     if (attempt >= this.options.max_deliver) {
       this.#giveUp(seq, slot, 'max_deliver')
@@ -305,6 +304,7 @@ export class Group {
     }
     const delay = delayMs ?? backoffDelayMs(this.options.backoff, attempt, this.#host.random())
     const dueMs = this.#host.nowMs + delay
+    this.#release(slot)
     outstanding.wait(slot, dueMs)
     if (delay === 0) this.#queue.again(seq)
     else this.#dueAt(dueMs)
@@ -440,7 +440,7 @@ export class Group {
     const last = log.runFrom(cursor, cursor + most - 1, maxBytes)
     let taken = cursor - 1
     for (let seq = cursor; seq <= last; seq++) {
-      if (outstanding.tryAdd(seq, QUEUED, log.endOf(seq) - log.offsetOf(seq)) < 0) break
+      if (outstanding.tryAdd(seq, QUEUED, log.endOf(seq) - log.offsetOf(seq), 0) < 0) break
       taken = seq
     }
     if (taken < cursor) return undefined // No memory for the table: what is under way comes first.
@@ -508,8 +508,8 @@ export class Group {
       const { isSkipped, key, priority } = this.#host.classify(this, seq)
       if (isSkipped) continue
       const bytes = log.endOf(seq) - log.offsetOf(seq)
-      if (outstanding.tryAdd(seq, QUEUED, bytes) < 0) break
-      this.#queue.push(seq, this.isOrdered ? key : undefined, priority)
+      if (outstanding.tryAdd(seq, QUEUED, bytes, key) < 0) break
+      this.#queue.push(seq, this.isOrdered ? key : 0, priority)
     }
     record.cursor = seq
   }
@@ -551,13 +551,13 @@ export class Group {
     const { outstanding } = this.record
     this.#queue.clear()
     for (const [seq, slot] of [...outstanding.entries()].sort(([one], [other]) => one - other)) {
-      const found = seq >= this.log.firstSeq ? this.#host.classify(this, seq) : undefined
-      const key = this.isOrdered ? found?.key : undefined
+      const key = this.isOrdered ? outstanding.key(slot) : 0
       if (outstanding.state(slot) === QUEUED) {
-        this.#queue.push(seq, key, found?.priority ?? NORMAL)
+        const isHeld = seq >= this.log.firstSeq
+        this.#queue.push(seq, key, isHeld ? this.#host.classify(this, seq).priority : NORMAL)
         continue
       }
-      if (key !== undefined) this.#queue.claim(seq, key)
+      if (key !== 0) this.#queue.claim(seq, key)
       this.#dueAt(outstanding.dueMs(slot))
     }
   }

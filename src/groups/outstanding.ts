@@ -10,6 +10,7 @@
  *         20      progress i32   how often it was delivered × 4 + IN_FLIGHT, WAITING, QUEUED or DOOMED: one store
  *         24      bytes    i32   of the entry; counts against its member while in flight
  *         28      batch    i32   the batch in which it was delivered last
+ *         32      key      i32   hash of its key, 0: none; so its line is known though the log has dropped it
  *
  * So a group costs memory by what is under way, not by the distance between its oldest and newest
  * entry: one message that fails for hours holds one slot and stalls nobody. Everything below the
@@ -19,7 +20,7 @@ import type { LogMemory } from '../log/topic-log.js'
 import type { SharedViews } from '../ring/layout.js'
 import * as layout from './layout.js'
 
-const SLOT_BYTES = 32
+const SLOT_BYTES = 40
 const TABLE_BYTES_MIN = 1024
 
 const SEQ = 0
@@ -28,6 +29,7 @@ const MEMBER = 4
 const PROGRESS = 5
 const BYTES = 6
 const BATCH = 7
+const KEY = 8
 /** One attempt more, in PROGRESS; what is below is the state. */
 const ATTEMPT_STEP = 4
 
@@ -112,7 +114,7 @@ export class Outstanding {
   }
 
   /** Takes an entry. Returns its slot, or -1 when there is no memory for it. */
-  tryAdd(seq: number, state: number, bytes: number): number {
+  tryAdd(seq: number, state: number, bytes: number, key: number): number {
     let slot = this.#free.pop()
     if (slot === undefined) {
       if (this.#fresh === this.#capacity && !this.#tryGrow()) return -1
@@ -124,6 +126,7 @@ export class Outstanding {
     ints[field + PROGRESS] = state
     ints[field + BYTES] = bytes
     ints[field + BATCH] = 0
+    ints[field + KEY] = key
     floats[(field >> 1) + DUE] = 0
     floats[(field >> 1) + SEQ] = seq
     this.#slots.set(seq, slot)
@@ -212,6 +215,11 @@ export class Outstanding {
 
   bytes(slot: number): number {
     return this.#memory.ints[this.#field(slot) + BYTES] as number
+  }
+
+  /** Hash of its key, or 0. */
+  key(slot: number): number {
+    return this.#memory.ints[this.#field(slot) + KEY] as number
   }
 
   batch(slot: number): number {

@@ -17,14 +17,14 @@ export class Queue {
     this.#lineup.setMembers(members)
   }
 
-  /** A new entry; `key` only if the group is ordered by it. */
-  push(seq: number, key: string | undefined, priority: Priority): void {
-    if (key !== undefined) this.#lineup.pushKeyed(seq, key)
+  /** A new entry; `key` is 0 for none, or if the group is not ordered by it. */
+  push(seq: number, key: number, priority: Priority): void {
+    if (key !== 0) this.#lineup.pushKeyed(seq, key)
     else this.#lineup.push(seq, priority)
   }
 
   /** An entry that is under way has this key: what follows it waits. */
-  claim(seq: number, key: string): void {
+  claim(seq: number, key: number): void {
     this.#lineup.claim(seq, key)
   }
 

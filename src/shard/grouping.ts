@@ -18,7 +18,7 @@ import {
   type SettleKind,
 } from '../groups/group-host.js'
 import { GroupTable } from '../groups/group-table.js'
-import { NORMAL } from '../groups/lineup.js'
+import { hashOfKey, NORMAL } from '../groups/lineup.js'
 import type { LostRange } from '../groups/loss.js'
 import { Member } from '../groups/member.js'
 import {
@@ -42,7 +42,7 @@ type RequestOf<Op extends ControlRequest['op']> = Extract<ControlRequest, { op: 
 /** Members listed in the details of a group. */
 const MEMBERS_SHOWN_MAX = 100
 
-const SKIPPED: Class = { isSkipped: true, key: undefined, priority: NORMAL }
+const SKIPPED: Class = { isSkipped: true, key: 0, priority: NORMAL }
 
 interface Found {
   readonly topic: Topic
@@ -373,10 +373,7 @@ export class Grouping implements GroupHost {
     const { filter } = group.options
     if (filter !== '' && !this.#filterOf(filter).wants(topic, seq)) return SKIPPED
     const { keyStart, keyLength, priority } = this.#read(topic.log.offsetOf(seq))
-    const key =
-      keyLength === 0
-        ? undefined
-        : this.#shard.views.buffer.utf8Slice(keyStart, keyStart + keyLength)
+    const key = keyLength === 0 ? 0 : hashOfKey(this.#shard.views.bytes, keyStart, keyLength)
     return { isSkipped: false, key, priority: priority as Class['priority'] }
   }
 
