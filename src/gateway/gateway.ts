@@ -423,7 +423,7 @@ export class Gateway {
       this.admitRequests(topic.name, requests)
       const flags = request.type === 'publish_batch' ? PUBLISH_BATCH : 0
       this.publishing.json(session.id, topic, messages, requestId, flags)
-      this.counters.add('requests', requests)
+      if (requests > 0) this.counters.add('requests', requests)
       if (requestId !== undefined) session.inFlight++
     } else if (request.type === 'ping') {
       this.#outbox.queue(session, pongFrame(session.format, requestId, Date.now()))

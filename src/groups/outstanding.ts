@@ -164,9 +164,10 @@ export class Outstanding {
   /** Takes back a delivery that its member never looked at: the attempt does not count. */
   release(slot: number): void {
     const field = this.#field(slot)
-    this.#memory.floats[(field >> 1) + DUE] = 0
     const attempt = this.attempt(slot) - 1
     this.#memory.ints[field + PROGRESS] = attempt * ATTEMPT_STEP + (attempt > 0 ? WAITING : QUEUED)
+    // Last: to a successor an entry in flight whose time is over would be an attempt that failed.
+    this.#memory.floats[(field >> 1) + DUE] = 0
   }
 
   /** It goes again from `dueMs` on. */

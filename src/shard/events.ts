@@ -146,10 +146,11 @@ export class EventWriter {
     let at = 0
     let count = 0
     let seq = first
-    const limit = topic.mayExpire ? Math.min(last, first + ENTRIES_LOOKED_AT_MAX - 1) : last
+    const { mayExpire } = topic
+    const limit = mayExpire ? Math.min(last, first + ENTRIES_LOOKED_AT_MAX - 1) : last
     for (; seq <= limit && count < JSON_EVENTS_MAX; seq++) {
       if (count > 0 && at >= maxBytes) break
-      if (topic.mayExpire && this.#isExpired(topic, seq)) continue
+      if (mayExpire && this.#isExpired(topic, seq)) continue
       const end = this.#writeEvent(topic, seq, at, count)
       if (end < 0) break
       if (count > 0) scratch[at] = 0x2c

@@ -169,6 +169,7 @@ export class Grouping implements GroupHost {
 
   /** Gives members what they may have. False when outbound room ran out. */
   dispatch(): boolean {
+    if (!this.hasWork) return true // As on every broker without groups: nothing is even allocated.
     if (!this.#tellLosses()) return false
     const awake = this.#awake
     const more: Group[] = []

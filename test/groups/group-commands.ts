@@ -267,9 +267,10 @@ export function finish(world: World): void {
   }
   for (let round = 0; round < ROUNDS_MAX; round++) {
     for (let id = 1; id <= MEMBERS; id++) ackAll(id).run(world)
-    if (world.entries.every((entry) => world.isDone(entry))) return
+    const isDone = world.entries.every((entry) => world.isDone(entry))
+    if (isDone && world.info()['outstanding'] === 0) return
     wait(100).run(world)
   }
   const left = world.entries.filter((entry) => !world.isDone(entry))
-  throw new Error(`never settled: ${JSON.stringify(left)}`)
+  throw new Error(`never settled: ${JSON.stringify(left)}, ${JSON.stringify(world.info())}`)
 }
