@@ -35,9 +35,13 @@ export class PriorityWatch {
 
   /** Before the model takes note of the delivery. */
   onDelivered(entry: Entry, entries: readonly Entry[]): void {
-    if (entry.attempts > 0 || entry.isReleased) return
-    const unsettled = entries.filter(({ state }) => ['new', 'held', 'back'].includes(state))
     const { priority } = entry
+    if (entry.attempts > 0) return
+    if (entry.isReleased) {
+      this.#streaks[priority] = 0 // After a death it has its turn in the line, and that counts.
+      return
+    }
+    const unsettled = entries.filter(({ state }) => ['new', 'held', 'back'].includes(state))
     if (unsettled.length > this.#window) {
       this.onReset()
     } else {
