@@ -78,7 +78,7 @@ export class EventWriter {
     flagsAtEnd: number,
   ): number {
     const limit = Math.min(maxBytes, this.#bytesMax)
-    if (last < first) return this.#writeEmpty(topic, format, first, last, header, flagsAtEnd)
+    if (last < first) return this.#writeEmpty(topic, format, 0, first, last, header, flagsAtEnd)
     if (format === MSGPACK && topic.mayExpire) {
       return this.#writePicked(topic, first, last, limit, header, flagsAtEnd)
     }
@@ -159,7 +159,7 @@ export class EventWriter {
     }
     if (count === 0) {
       if (seq <= limit) throw new RangeError(`seq=${seq} does not fit a record as JSON`)
-      return this.#writeEmpty(topic, JSON_TEXT, first, limit, header, flagsAtEnd)
+      return this.#writeEmpty(topic, JSON_TEXT, 0, first, limit, header, flagsAtEnd)
     }
     const end = seq - 1
     const flags = end === topic.log.lastSeq ? header.flags | flagsAtEnd : header.flags
@@ -197,13 +197,7 @@ export class EventWriter {
         ? this.#writeSelectedMsgpack(topic, filterId, first, selection, header, flagsAtEnd)
         : this.#writeSelectedJson(topic, filterId, first, selection, header, flagsAtEnd)
     }
-    const start = this.#out.tryClaim(Events.headerBytes)
-    if (start < 0) return NO_ROOM
-    const { last } = selection
-    const flags = last >= topic.log.lastSeq ? header.flags | flagsAtEnd : header.flags
-    this.#writeHeader(start, topic, format, first, last, header, flags, filterId, 0)
-    this.#out.commit(Outbound.events, Events.headerBytes)
-    return last
+    return this.#writeEmpty(topic, format, filterId, first, selection.last, header, flagsAtEnd)
   }
 
   #writeSelectedMsgpack(
@@ -263,9 +257,11 @@ export class EventWriter {
     return this.#commitJson(topic, first, last, header, flags, filterId, count, at)
   }
 
+  /** A record without entries, which covers what there is up to `last`. */
   #writeEmpty(
     topic: Topic,
     format: Format,
+    filterId: number,
     first: number,
     last: number,
     header: EventsHeader,
@@ -273,10 +269,9 @@ export class EventWriter {
   ): number {
     const start = this.#out.tryClaim(Events.headerBytes)
     if (start < 0) return NO_ROOM
-    const isAtEnd = last < first || last === topic.log.lastSeq
-    const flags = isAtEnd ? header.flags | flagsAtEnd : header.flags
+    const flags = last >= topic.log.lastSeq ? header.flags | flagsAtEnd : header.flags
     const end = Math.max(first - 1, last)
-    this.#writeHeader(start, topic, format, first, end, header, flags, 0, 0)
+    this.#writeHeader(start, topic, format, first, end, header, flags, filterId, 0)
     this.#out.commit(Outbound.events, Events.headerBytes)
     return end
   }

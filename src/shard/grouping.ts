@@ -15,34 +15,26 @@ import {
   Dispatched,
   type GroupHost,
   NO_ROOM,
-  type SettleKind,
 } from '../groups/group-host.js'
 import { GroupTable } from '../groups/group-table.js'
-import { hashOfKey, NORMAL } from '../groups/lineup.js'
 import type { LostRange } from '../groups/loss.js'
 import { Member } from '../groups/member.js'
-import {
-  type EntryProperties,
-  newEntryProperties,
-  readProperties,
-} from '../log/entry-properties.js'
 import type { LogMemory } from '../log/topic-log.js'
 import { GROUP_DEFAULTS, type GroupOptions } from '../protocol/group-options.js'
 import { ackFrame } from '../protocol/server-frames.js'
-import { type ControlRequest, type Format, type GroupAction, SettleRecord } from '../ring/record.js'
+import { type ControlRequest, type Format, SettleRecord } from '../ring/record.js'
 import type { AckWriter } from './acks.js'
 import { resolveStart } from './control.js'
 import { DeliveryWriter } from './deliveries.js'
-import type { Filter } from './filters.js'
+import { conflictOf, GroupAdmin } from './group-admin.js'
+import { GroupEntries } from './group-entries.js'
+import { settleRecord } from './settle-record.js'
 import type { Shard } from './shard.js'
 import { Topic } from './topics.js'
 
 type RequestOf<Op extends ControlRequest['op']> = Extract<ControlRequest, { op: Op }>
 
-/** Members listed in the details of a group. */
-const MEMBERS_SHOWN_MAX = 100
-
-const SKIPPED: Class = { isSkipped: true, key: 0, priority: NORMAL }
+const NO_GROUPS: ReadonlyMap<string, Group> = new Map()
 
 interface Found {
   readonly topic: Topic
@@ -60,8 +52,8 @@ export class Grouping implements GroupHost {
   /** By topic id, then name. */
   readonly #byTopic = new Map<number, Map<string, Group>>()
   readonly #byMember = new Map<number, Found>()
-  readonly #properties = newEntryProperties()
-  readonly #filters = new Map<string, Filter>()
+  readonly #entries: GroupEntries
+  readonly #admin: GroupAdmin
   /** Groups that may have something to deliver. */
   #awake: Group[] = []
   /** Groups whose members have yet to be told of a loss. */
@@ -75,6 +67,8 @@ export class Grouping implements GroupHost {
     this.#logger = shard.context.logger
     this.#table = new GroupTable(memory, shard.layout)
     this.#writer = new DeliveryWriter(shard.views, shard.out)
+    this.#entries = new GroupEntries(shard)
+    this.#admin = new GroupAdmin(shard, this)
   }
 
   get nowMs(): number {
@@ -207,14 +201,14 @@ export class Grouping implements GroupHost {
       if (group.members.size > 0) record.lastActiveMs = nowMs
       else if (nowMs - record.lastActiveMs > options.expire_after_ms && this.#shard.hasRoom) {
         this.#logger.info({ topic: topic.name, group: record.name }, 'idle group deleted')
-        this.#delete(topic, group, false)
+        this.delete(topic, group, false)
       }
     }
   }
 
   onTopicDeleted(topic: Topic): void {
     for (const group of [...(this.#byTopic.get(topic.id)?.values() ?? [])]) {
-      this.#delete(topic, group, true)
+      this.delete(topic, group, true)
     }
   }
 
@@ -227,7 +221,8 @@ export class Grouping implements GroupHost {
       return 0
     }
     const known = this.#byTopic.get(topic.id)?.get(name)
-    const group = known ?? this.#create(topic, name, options, startSeqOf(start, topic, shard))
+    const group =
+      known ?? this.create(topic, name, options, resolveStart(start, topic, shard).startSeq)
     if (!(group instanceof Group)) {
       shard.notices.refuse(token, group.reply, group.message)
       return 0
@@ -286,59 +281,24 @@ export class Grouping implements GroupHost {
   }
 
   /** What the HTTP door asks of groups. undefined: there is no room for the answer now. */
-  admin({ token, topic: topicName, action }: RequestOf<'group'>): number | undefined {
-    const { notices } = this.#shard
-    const topic = this.#shard.find(topicName)
-    if (topic === undefined) {
-      const message = `topic ${JSON.stringify(topicName)} does not exist`
-      notices.refuse(token, Reply.topicNotFound, message)
-      return 0
-    }
-    const groups = this.#byTopic.get(topic.id)
-    if (action.do === 'list') {
-      const list = [...(groups?.values() ?? [])].map((group) => this.#summary(topic, group))
-      return notices.tryReply(token, 200, JSON.stringify({ topic: topicName, groups: list }))
-        ? 0
-        : undefined
-    }
-    const known = groups?.get(action.group)
-    if (action.do === 'create') return this.#createByHttp(token, topic, known, action)
-    if (known === undefined) {
-      const message = `topic ${JSON.stringify(topicName)} has no group ${JSON.stringify(action.group)}`
-      notices.refuse(token, Reply.groupNotFound, message)
-      return 0
-    }
-    this.#act(topic, known, action)
-    const isDeleted = action.do === 'delete'
-    const body = isDeleted
-      ? { status: 'deleted', topic: topicName, group: action.group }
-      : this.#details(topic, known)
-    return notices.tryReply(token, 200, JSON.stringify(body)) ? 0 : undefined
+  admin(request: RequestOf<'group'>): number | undefined {
+    return this.#admin.answer(request)
+  }
+
+  /** Those of a topic, by name. */
+  groupsOf(topic: Topic): ReadonlyMap<string, Group> {
+    return this.#byTopic.get(topic.id) ?? NO_GROUPS
   }
 
   /** A SETTLE record; `earlier` is its result when a predecessor had it already. */
   settle(start: number, earlier: number | undefined): number {
-    const { ints, floats, buffer, bytes } = this.#shard.views
+    const { views } = this.#shard
+    const { ints, bytes } = views
     const field = start >> 2
-    const id = ints[field + SettleRecord.member] as number
-    const kind = ints[field + SettleRecord.kind] as SettleKind
-    const delayMs = ints[field + SettleRecord.delayMs] as number
-    const ranges = ints[field + SettleRecord.ranges] as number
-    const reasonStart = start + (ints[field + SettleRecord.reasonStart] as number)
-    const reasonEnd = reasonStart + (ints[field + SettleRecord.reasonLength] as number)
-    const found = this.#byMember.get(id)
+    const found = this.#byMember.get(ints[field + SettleRecord.member] as number)
     let settled = earlier ?? 0
     if (found !== undefined && earlier === undefined) {
-      const reason = buffer.utf8Slice(reasonStart, reasonEnd)
-      const delay = delayMs < 0 ? undefined : delayMs
-      for (let range = 0; range < ranges; range++) {
-        const at = ((start + SettleRecord.headerBytes) >> 3) + range * 2
-        const [first, last] = [floats[at] as number, floats[at + 1] as number]
-        settled +=
-          ints[field + SettleRecord.isUpTo] === 1
-            ? found.group.ackUpTo(id, last)
-            : found.group.settle(kind, id, first, last, delay, reason)
-      }
+      settled = settleRecord(views, start, found.group)
       this.wake(found.group)
     }
     const length = ints[field + SettleRecord.requestLength] as number
@@ -357,25 +317,6 @@ export class Grouping implements GroupHost {
 
   get mayClassify(): boolean {
     return this.#shard.mayFilter
-  }
-
-  hasProperties(group: Group): boolean {
-    const topic = this.#topicOf(group)
-    return topic.features !== 0 || topic.mayExpire
-  }
-
-  isExpired(group: Group, seq: number): boolean {
-    const topic = this.#topicOf(group)
-    return topic.mayExpire && this.#shard.expiry.isExpired(topic, seq)
-  }
-
-  classify(group: Group, seq: number): Class {
-    const topic = this.#topicOf(group)
-    const { filter } = group.options
-    if (filter !== '' && !this.#filterOf(filter).wants(topic, seq)) return SKIPPED
-    const { keyStart, keyLength, priority } = this.#read(topic.log.offsetOf(seq))
-    const key = keyLength === 0 ? 0 : hashOfKey(this.#shard.views.bytes, keyStart, keyLength)
-    return { isSkipped: false, key, priority: priority as Class['priority'] }
   }
 
   deliver(group: Group, delivery: Delivery): number {
@@ -408,28 +349,26 @@ export class Grouping implements GroupHost {
     if (group.record.loss.untold !== undefined && group.members.size > 0) this.#untold.add(group)
   }
 
-  /** One for every text, however many groups use it; forgotten with the last of them. */
-  #filterOf(text: string): Filter {
-    let filter = this.#filters.get(text)
-    if (filter === undefined) {
-      filter = this.#shard.filters.unnumbered(text)
-      this.#filters.set(text, filter)
-    }
-    return filter
+  hasProperties(group: Group): boolean {
+    return this.#entries.hasProperties(this.#topicOf(group))
+  }
+
+  isExpired(group: Group, seq: number): boolean {
+    const topic = this.#topicOf(group)
+    return topic.mayExpire && this.#shard.expiry.isExpired(topic, seq)
+  }
+
+  classify(group: Group, seq: number): Class {
+    return this.#entries.classify(this.#topicOf(group), group.options.filter, seq)
   }
 
   #forgetFilter(text: string): void {
     const isUsed = [...this.#byId.values()].some(({ group }) => group.options.filter === text)
-    if (!isUsed) this.#filters.delete(text)
+    if (!isUsed) this.#entries.forgetFilter(text)
   }
 
   #topicOf(group: Group): Topic {
     return this.#shard.topics.get(group.record.topicId) as Topic
-  }
-
-  #read(at: number): EntryProperties {
-    readProperties(this.#shard.views.buffer, at, this.#properties)
-    return this.#properties
   }
 
   #tellLosses(): boolean {
@@ -446,7 +385,7 @@ export class Grouping implements GroupHost {
     return true
   }
 
-  #create(
+  create(
     topic: Topic,
     name: string,
     given: Partial<GroupOptions>,
@@ -463,55 +402,8 @@ export class Grouping implements GroupHost {
     return group
   }
 
-  #createByHttp(
-    token: number,
-    topic: Topic,
-    known: Group | undefined,
-    action: Extract<GroupAction, { do: 'create' }>,
-  ): number | undefined {
-    const { notices } = this.#shard
-    const conflict = known === undefined ? undefined : conflictOf(known, action.options)
-    if (conflict !== undefined) {
-      notices.refuse(token, Reply.badRequest, conflict)
-      return 0
-    }
-    const startSeq = startSeqOf(action.start, topic, this.#shard)
-    const group = known ?? this.#create(topic, action.group, action.options, startSeq)
-    if (!(group instanceof Group)) {
-      notices.refuse(token, group.reply, group.message)
-      return 0
-    }
-    const status = known === undefined ? 201 : 200
-    return notices.tryReply(token, status, JSON.stringify(this.#details(topic, group)))
-      ? 0
-      : undefined
-  }
-
-  #act(topic: Topic, group: Group, action: GroupAction): void {
-    const { record } = group
-    switch (action.do) {
-      case 'delete':
-        this.#delete(topic, group, false)
-        return
-      case 'pause':
-        record.isPaused = true
-        return
-      case 'resume':
-        record.isPaused = false
-        break
-      case 'reset':
-        group.reset(startSeqOf(action.start, topic, this.#shard))
-        break
-      case 'update':
-        this.#update(group, action.options)
-        break
-      default:
-        return
-    }
-    this.wake(group)
-  }
-
-  #update(group: Group, options: Partial<GroupOptions>): void {
+  /** Changes what the group does. */
+  update(group: Group, options: Partial<GroupOptions>): void {
     const { filter } = group.options
     group.update({ ...group.options, ...options })
     if (group.options.filter !== filter) this.#forgetFilter(filter)
@@ -525,7 +417,8 @@ export class Grouping implements GroupHost {
     topic.hasGroups = true
   }
 
-  #delete(topic: Topic, group: Group, isTopicGone: boolean): void {
+  /** Its members are told. */
+  delete(topic: Topic, group: Group, isTopicGone: boolean): void {
     const { record } = group
     this.#byId.delete(record.id)
     const groups = this.#byTopic.get(topic.id)
@@ -544,47 +437,4 @@ export class Grouping implements GroupHost {
     this.#forgetFilter(group.options.filter)
     this.#shard.notices.send({ op: 'groupDeleted', groupId: record.id, isTopicGone })
   }
-
-  #summary(topic: Topic, group: Group): Record<string, unknown> {
-    const { record, ackFloor } = group
-    return {
-      name: record.name,
-      members: group.members.size,
-      paused: record.isPaused,
-      ack_floor: ackFloor,
-      next_seq: record.cursor,
-      lag: Math.max(0, topic.log.lastSeq - ackFloor),
-      outstanding: record.outstanding.size,
-    }
-  }
-
-  #details(topic: Topic, group: Group): Record<string, unknown> {
-    const members = [...group.members.values()].map((member) => ({
-      client_id: member.name === '' ? null : member.name,
-      in_flight: member.inFlight,
-      max_in_flight: member.maxInFlight,
-      paused: member.isPaused,
-    }))
-    return {
-      ...this.#summary(topic, group),
-      topic: topic.name,
-      ...group.record.tallies(),
-      options: group.options,
-      member_list: members.slice(0, MEMBERS_SHOWN_MAX),
-    }
-  }
-}
-
-function startSeqOf(start: RequestOf<'join'>['start'], topic: Topic, shard: Shard): number {
-  return resolveStart(start, topic, shard).startSeq
-}
-
-/** An option that the group has otherwise, in words; or undefined. */
-function conflictOf(group: Group, given: Partial<GroupOptions>): string | undefined {
-  for (const [name, value] of Object.entries(given)) {
-    const has = group.options[name as keyof GroupOptions]
-    if (JSON.stringify(has) === JSON.stringify(value)) continue
-    return `group ${JSON.stringify(group.record.name)} has ${name}=${JSON.stringify(has)}, not ${JSON.stringify(value)}; PATCH it to change it`
-  }
-  return undefined
 }

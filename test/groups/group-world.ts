@@ -147,13 +147,15 @@ export class World {
         this.rig.settle()
         this.#stepper.crashAfter(NEVER)
         this.#watch()
+        this.#readLetters()
         return
       } catch (error) {
         if (!(error instanceof Crash)) throw error
         this.crashes++
         this.#stepper.crashAfter(NEVER)
-        this.#priorities.onCrash()
         this.rig.take()
+        this.#watch()
+        this.#priorities.onCrash()
         this.rig.restart()
       }
     }
@@ -234,7 +236,7 @@ export class World {
     }
   }
 
-  /** What came since the last look, also from a thread that is dead now. */
+  /** What came since the last look. */
   #watch(): void {
     const records = this.rig.taken.slice(this.#watched)
     this.#watched = this.rig.taken.length
@@ -252,7 +254,6 @@ export class World {
       expect(this.live.size, 'nobody was there to be told').toBeGreaterThan(0)
       this.gaps.push(gap)
     }
-    this.#readLetters()
   }
 
   #onDelivered(seq: number, member: number, attempt: number): void {

@@ -39,6 +39,7 @@ export class PriorityWatch {
     if (entry.attempts > 0) return
     if (entry.isReleased) {
       this.#streaks[priority] = 0 // After a death it has its turn in the line, and that counts.
+      this.#noteHigher(priority)
       return
     }
     const unsettled = entries.filter(({ state }) => ['new', 'held', 'back'].includes(state))
@@ -61,6 +62,10 @@ export class PriorityWatch {
     }
     this.#streaks[priority] = 0
     this.#higher[priority] = 0
+    this.#noteHigher(priority)
+  }
+
+  #noteHigher(priority: number): void {
     for (const level of LEVELS) {
       if (level > priority) this.#higher[level] = (this.#higher[level] as number) + 1
     }
