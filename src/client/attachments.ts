@@ -3,6 +3,7 @@
  * Runs on: Node and browsers. Owns: the attachments, and their requests until the answers have come.
  */
 import { Attachment } from './attachment.js'
+import { ConnectionClosedError } from './errors.js'
 import {
   type AckResult,
   type Frame,
@@ -26,6 +27,8 @@ export interface AttachmentsHost {
 interface Asker {
   onAck(result: AckResult): void
   onError(error: WireError): void
+  /** The connection is gone, and the answer with it. */
+  onLost?(error: ConnectionClosedError): void
 }
 
 export class Attachments {
@@ -34,7 +37,7 @@ export class Attachments {
   readonly #timeoutMs: number
   /** By topic or pattern, or by topic and group; the broker takes one of each per connection. */
   readonly #byKey = new Map<string, Attachment>()
-  /** Subscribes, unsubscribes and settlements that wait for their answer, by request id. */
+  /** Subscribes, unsubscribes, settlements and cancellations that wait for their answer, by request id. */
   readonly #requests = new Map<number, Asker>()
 
   constructor(wire: Wire, host: AttachmentsHost, timeoutMs: number) {
@@ -101,9 +104,16 @@ export class Attachments {
     for (const attachment of [...this.#byKey.values()]) attachment.onConnected()
   }
 
+  /** Nobody waits for its answer any more. */
+  forgetRequest(requestId: number): void {
+    this.#requests.delete(requestId)
+  }
+
   /** No answer will come to what was asked. */
-  forgetRequests(): void {
+  loseRequests(why: string): void {
+    const askers = [...this.#requests.values()]
     this.#requests.clear()
+    for (const asker of askers) asker.onLost?.(new ConnectionClosedError(why, true))
   }
 
   onDisconnected(): void {
@@ -114,7 +124,7 @@ export class Attachments {
   stop(): void {
     for (const attachment of this.#byKey.values()) attachment.stop()
     this.#byKey.clear()
-    this.#requests.clear()
+    this.loseRequests('the client was closed before the answer came')
   }
 
   #answered(requestId: number): Asker | undefined {

@@ -9,6 +9,7 @@
  */
 import { Attachments } from './attachments.js'
 import { type PublishResult, publishError } from './bundle.js'
+import { Cancellation } from './cancellation.js'
 import { Connection } from './connection.js'
 import type { ConsumeHandler, ConsumeOptions } from './consume-options.js'
 import type { Consumer } from './consumer.js'
@@ -31,6 +32,7 @@ import { type RequestHandler, Responder } from './responder.js'
 import { SafeEmitter, throwLater } from './safe-emitter.js'
 import type { WebSocketClass } from './socket.js'
 import type { SubscribeOptions, Subscription } from './subscription.js'
+import { uuidBytes } from './uuid.js'
 import type { AckResult, Frame, Wire, WireError, WireInfo, WireSink } from './wire.js'
 
 /**
@@ -193,6 +195,30 @@ export class Client extends SafeEmitter<ClientEvents> {
   ): Promise<BatchResult> {
     for (const payload of payloads) this.#callHook(this.#hooks.onPublish, topic, payload)
     return this.#publisher.publishBatch(topic, payloads, options)
+  }
+
+  /**
+   * Takes back a message that waits for its time (`delayMs`, `deliverAt`), by the id it was published
+   * with. False: none waits under this id, it was delivered or never there.
+   * @throws CancelError refused by the broker; nothing was cancelled
+   * @throws OverloadedError the broker is; nothing was cancelled
+   * @throws InvalidPayloadError the id is no UUID
+   * @throws TimeoutError, ConnectionClosedError no connection, or no answer: then cancelled or not
+   * @example
+   * await client.publish('mails', mail, { id, delayMs: 60_000 })
+   * const isCancelled = await client.cancel('mails', id)
+   */
+  async cancel(topic: string, id: string): Promise<boolean> {
+    if (!this.#connection.isOpen) throw new ConnectionClosedError('there is no connection', true)
+    uuidBytes(id) // Throws for what is none, in both encodings.
+    const { subscribeTimeoutMs } = this.#settings
+    const forget = () => this.#attachments.forgetRequest(requestId)
+    const cancellation = new Cancellation(topic, subscribeTimeoutMs, forget)
+    const requestId = this.#attachments.newRequest(cancellation)
+    const frame = this.#wire.cancel(requestId, topic, id)
+    this.#publisher.flush() // What was published before is there before.
+    this.#connection.send(frame)
+    return cancellation.done
   }
 
   /**
@@ -421,7 +447,7 @@ export class Client extends SafeEmitter<ClientEvents> {
 
   #onLost(code: number, reason: string): void {
     this.#lastFailure = reason
-    this.#attachments.forgetRequests()
+    this.#attachments.loseRequests('the connection was lost before the answer came')
     this.#readers.onDisconnected()
     this.#attachments.onDisconnected()
     this.#publisher.onDisconnected()

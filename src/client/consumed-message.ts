@@ -13,7 +13,7 @@ export interface Holder {
 }
 
 /**
- * A message of a consumer group. It is settled once: by ack(), nack() or term(), or by what the handler
+ * A message of a consumer group. It is settled once: by ack(), nack(), term() or release(), or by what the handler
  * does. Each of them returns false when the message was settled already, or is somebody else's by now.
  * @example
  * client.consume('orders', 'billing', async (message) => {
@@ -86,6 +86,14 @@ export class ConsumedMessage<Payload = unknown> extends Message<Payload> {
   /** It can never succeed: it goes to the dead letters now. */
   term(reason?: string): boolean {
     return this.#settle('term', undefined, reason)
+  }
+
+  /**
+   * Nobody has looked at it: it goes to another member at once, or to this one again unless it is
+   * paused, and this delivery does not count as an attempt.
+   */
+  release(): boolean {
+    return this.#settle('release')
   }
 
   /** It takes longer: the deadline begins anew. */

@@ -12,6 +12,7 @@
  */
 import type { PayloadCodec } from './codecs.js'
 import { messageOf } from './codecs.js'
+import { ConsumeHandlers } from './consume-handlers.js'
 import {
   type ConsumeHandler,
   type ConsumeOptions,
@@ -26,9 +27,7 @@ import {
   NonRetryableError,
   RetryLaterError,
   SubscribeError,
-  TimeoutError,
 } from './errors.js'
-import { Fifo } from './fifo.js'
 import type { Delivery, Message, MessageSource } from './message.js'
 import type { Gap } from './places.js'
 import { SafeEmitter } from './safe-emitter.js'
@@ -39,8 +38,6 @@ const REASON_BYTES_MAX = 256
 /** How often messages held here are looked at, per ack_wait_ms; the second look at one says `working`. */
 const LOOKS = 4
 const STOP_POLL_MS = 2
-const STOP_REASON = 'the member stopped'
-const NO_LIMIT = { signal: new AbortController().signal }
 
 /** What the broker said when this member joined. */
 export interface Joined {
@@ -99,16 +96,12 @@ export class Consumer<Payload = unknown> extends SafeEmitter<ConsumerEvents> {
   /** @internal */
   readonly wantsMessages = true
   readonly #host: ConsumerHost
-  readonly #handler: ConsumeHandler<Payload>
   readonly #options: ConsumeOptions
-  readonly #concurrency: number
-  readonly #timeoutMs: number | undefined
   readonly #isManual: boolean
   readonly #settlements: Settlements
-  readonly #queue = new Fifo<ConsumedMessage>()
+  readonly #handlers: ConsumeHandlers<Payload>
   /** Messages that a handler has or had, and that are not settled yet. */
   readonly #held = new Set<ConsumedMessage>()
-  #running = 0
   #isOn = false
   #isPaused = false
   #isStopping = false
@@ -142,10 +135,12 @@ export class Consumer<Payload = unknown> extends SafeEmitter<ConsumerEvents> {
     this.topic = topic
     this.group = group
     this.text = `group ${group} of ${topic}`
-    this.#handler = handler
     this.#options = options
-    this.#concurrency = concurrency
-    this.#timeoutMs = timeoutMs
+    this.#handlers = new ConsumeHandlers(handler, concurrency, timeoutMs, {
+      onWorking: (message) => this.#held.add(message),
+      onReturned: (message) => this.#onReturned(message),
+      onFailed: (message, cause) => this.#onFailed(message, cause),
+    })
     this.#isManual = options.ack === 'manual'
     const isOn = () => this.#isOn
     this.#settlements = new Settlements({
@@ -164,12 +159,12 @@ export class Consumer<Payload = unknown> extends SafeEmitter<ConsumerEvents> {
 
   /** Messages received whose handler has not begun. */
   get queued(): number {
-    return this.#queue.length
+    return this.#handlers.queued
   }
 
   /** Handlers that run now. */
   get running(): number {
-    return this.#running
+    return this.#handlers.running
   }
 
   /** True between pause() and resume(). */
@@ -202,7 +197,8 @@ export class Consumer<Payload = unknown> extends SafeEmitter<ConsumerEvents> {
   }
 
   /**
-   * Leaves the group gracefully: takes nothing more, gives back what no handler has begun, waits for
+   * Leaves the group gracefully: takes nothing more, gives back what no handler has begun (which is no
+   * attempt then), waits for
    * handlers that run and for the confirmation of what they did. Resolves not much later than
    * `timeoutMs`; what is not settled by then goes to other members.
    */
@@ -270,11 +266,10 @@ export class Consumer<Payload = unknown> extends SafeEmitter<ConsumerEvents> {
     )
     this.#host.onConsume(message)
     if (this.#isStopping) {
-      message.nack(0, STOP_REASON)
+      message.release()
       return
     }
-    this.#queue.push(message)
-    if (this.#running < this.#concurrency) this.#startHandlers()
+    this.#handlers.push(message)
   }
 
   /** @internal */
@@ -299,7 +294,7 @@ export class Consumer<Payload = unknown> extends SafeEmitter<ConsumerEvents> {
     clearInterval(this.#looking)
     this.#isOn = false
     this.#stay++
-    this.#queue.takeAll() // The broker gives them to others, or to us again.
+    this.#handlers.takeAll() // The broker gives them to others, or to us again.
     this.#held.clear()
     this.#settlements.onDisconnected()
   }
@@ -318,7 +313,7 @@ export class Consumer<Payload = unknown> extends SafeEmitter<ConsumerEvents> {
     this.#settleReady?.reject(
       error ?? new ConnectionClosedError('ended before it was acked', false),
     )
-    this.#queue.takeAll()
+    this.#handlers.takeAll()
     this.#held.clear()
     this.#settlements.forget()
     this.#host.onEnded()
@@ -348,8 +343,8 @@ export class Consumer<Payload = unknown> extends SafeEmitter<ConsumerEvents> {
     const deadline = performance.now() + timeoutMs
     this.#isStopping = true
     if (this.#isOn) this.#host.sendFlow('pause')
-    for (const message of this.#queue.takeAll()) message.nack(0, STOP_REASON)
-    const isBusy = () => this.#running > 0 || this.#held.size > 0 || !this.#settlements.isIdle
+    for (const message of this.#handlers.takeAll()) message.release()
+    const isBusy = () => this.running > 0 || this.#held.size > 0 || !this.#settlements.isIdle
     while (isBusy() && !this.#isEnded && performance.now() < deadline) {
       await new Promise((resolve) => setTimeout(resolve, STOP_POLL_MS))
     }
@@ -360,50 +355,9 @@ export class Consumer<Payload = unknown> extends SafeEmitter<ConsumerEvents> {
   #extend(): void {
     const look = this.#look++
     for (const message of this.#held) if (message.isQuietSince(look)) message.working()
-    this.#queue.forEach((message) => {
+    this.#handlers.forEachQueued((message) => {
       if (message.isQuietSince(look)) message.working()
     })
-  }
-
-  /** Runs handlers while there are messages and hands free. */
-  #startHandlers(): void {
-    while (this.#running < this.#concurrency && !this.#isStopping) {
-      const message = this.#queue.shift()
-      if (message === undefined) return
-      this.#running++
-      const running = this.#run(message)
-      if (running === undefined) this.#running--
-      else void running.then(() => this.#onHandled())
-    }
-  }
-
-  #onHandled(): void {
-    this.#running--
-    this.#startHandlers()
-  }
-
-  /** A promise only if the handler returned one; it never rejects. */
-  #run(message: ConsumedMessage): Promise<void> | undefined {
-    const own = message as ConsumedMessage<Payload>
-    let result: unknown
-    try {
-      result =
-        this.#timeoutMs === undefined
-          ? this.#handler(own, NO_LIMIT)
-          : withinTime(this.#handler, own, this.#timeoutMs)
-    } catch (cause) {
-      this.#onFailed(message, cause)
-      return undefined
-    }
-    if (!isThenable(result)) {
-      this.#onReturned(message)
-      return undefined
-    }
-    if (!message.isSettled) this.#held.add(message)
-    return Promise.resolve(result).then(
-      () => this.#onReturned(message),
-      (cause: unknown) => this.#onFailed(message, cause),
-    )
   }
 
   #onReturned(message: ConsumedMessage): void {
@@ -425,29 +379,6 @@ export class Consumer<Payload = unknown> extends SafeEmitter<ConsumerEvents> {
   }
 }
 
-/** Calls the handler; what takes too long fails, and is told so. */
-function withinTime<Payload>(
-  handler: ConsumeHandler<Payload>,
-  message: ConsumedMessage<Payload>,
-  timeoutMs: number,
-): unknown {
-  const controller = new AbortController()
-  const result = handler(message, { signal: controller.signal })
-  if (!isThenable(result)) return result
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      const error = new TimeoutError(`the handler took longer than ${timeoutMs} ms`)
-      controller.abort(error)
-      reject(error)
-    }, timeoutMs)
-    const settle = (settled: (value: unknown) => void) => (value: unknown) => {
-      clearTimeout(timer)
-      settled(value)
-    }
-    result.then(settle(resolve), settle(reject))
-  })
-}
-
 const reasonBytes = new Uint8Array(REASON_BYTES_MAX)
 const encoder = new TextEncoder()
 
@@ -455,8 +386,4 @@ const encoder = new TextEncoder()
 function cutReason(reason: string): string {
   if (reason.length * 3 <= REASON_BYTES_MAX) return reason
   return reason.slice(0, encoder.encodeInto(reason, reasonBytes).read)
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && 'then' in value
 }

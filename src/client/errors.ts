@@ -61,6 +61,12 @@ export class PublishError extends RingcastError {
   override readonly name = 'PublishError'
 }
 
+/** The broker refused to cancel a delayed message; `code` is the broker's. Nothing was cancelled. */
+export class CancelError extends RingcastError {
+  /** The name of the class. */
+  override readonly name = 'CancelError'
+}
+
 /** The broker, or this client, refused a subscribe; `code` is the broker's. */
 export class SubscribeError extends RingcastError {
   /** The name of the class. */

@@ -40,6 +40,8 @@ export function jsonWire(): Wire {
         ...details,
       }),
     flow: (type, topic, group) => JSON.stringify({ type, topic, group }),
+    cancel: (requestId, topic, id) =>
+      JSON.stringify({ type: 'cancel', request_id: String(requestId), topic, id }),
     ping: () => '{"type":"ping"}',
     receive,
   }

@@ -10,6 +10,7 @@ import { Buffers } from './buffers.js'
 import { ProtocolError } from './errors.js'
 import { EventsFrame } from './events-frame.js'
 import type { Delivery } from './message.js'
+import { uuidBytes } from './uuid.js'
 import {
   type AckResult,
   type Frame,
@@ -27,9 +28,10 @@ const PUBLISH = 1
 const SUBSCRIBE = 2
 const UNSUBSCRIBE = 3
 const PING = 4
-const SETTLE = { ack: 5, nack: 6, term: 7, working: 8 } as const
+const SETTLE = { ack: 5, nack: 6, term: 7, working: 8, release: 11 } as const
 const PAUSE = 9
 const RESUME = 10
+const CANCEL = 12
 const ACK = 33
 const EVENTS = 34
 const ERROR = 35
@@ -60,6 +62,7 @@ export function msgpackWire(): Wire {
       return packed([SETTLE[op], requestId, topic, group, seqsOf(ranges), ...more])
     },
     flow: (op, topic, group) => packed([op === 'pause' ? PAUSE : RESUME, null, topic, group]),
+    cancel: (requestId, topic, id) => packed([CANCEL, requestId, topic, uuidBytes(id)]),
     ping: () => packed([PING, null]),
     receive,
   }

@@ -23,6 +23,7 @@ export type {
 export { ConsumedMessage } from './consumed-message.js'
 export { Consumer, type ConsumerEvents, type Joined } from './consumer.js'
 export {
+  CancelError,
   ConnectionClosedError,
   HandlerError,
   InvalidPayloadError,

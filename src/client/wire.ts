@@ -45,8 +45,8 @@ export interface AckResult {
   readonly options?: Readonly<Record<string, unknown>>
 }
 
-/** How a member settles a message, or keeps it for longer. */
-export type SettleOp = 'ack' | 'nack' | 'term' | 'working'
+/** How a member settles a message, keeps it for longer, or gives it back. */
+export type SettleOp = 'ack' | 'nack' | 'term' | 'working' | 'release'
 
 export interface Cursor {
   readonly epoch: string
@@ -119,6 +119,8 @@ export interface Wire {
   ): Frame
   /** The broker gives this member nothing more, or goes on. No answer is wanted. */
   flow(op: 'pause' | 'resume', topic: string, group: string): Frame
+  /** Cancels what waits under this message id, a UUID. */
+  cancel(requestId: number, topic: string, id: string): Frame
   ping(): Frame
   /** Takes a frame apart. Throws ProtocolError when it is none. */
   receive(data: Uint8Array | string, sink: WireSink): void

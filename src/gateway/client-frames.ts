@@ -13,12 +13,13 @@ import {
   requestIdOf,
   requestsIn,
 } from '../protocol/json-frames.js'
-import { MsgpackFrameReader, Op } from '../protocol/msgpack-frames.js'
+import { ID_BYTES, MsgpackFrameReader, Op } from '../protocol/msgpack-frames.js'
 import { errorFrame, pongFrame, type RequestId } from '../protocol/server-frames.js'
 import { memberOpOf, seqsField } from '../protocol/settle.js'
 import { clientIdOf, isRecord } from '../protocol/subscribe-options.js'
 import { PUBLISH_BATCH } from '../ring/record.js'
 import type { Counters, GatewayCounter } from '../telemetry/counters.js'
+import { Cancelling } from './cancelling.js'
 import type { Gateway, GatewayOptions } from './gateway.js'
 import {
   INBOX,
@@ -48,6 +49,7 @@ export class ClientFrames {
   readonly #subscribing: Subscribing
   readonly #members: Members
   readonly #inboxes: Inboxes
+  readonly #cancelling: Cancelling
   readonly #outbox: Outbox
   readonly #counters: Counters<GatewayCounter>
   readonly #logger: Logger
@@ -67,6 +69,7 @@ export class ClientFrames {
     this.#subscribing = gateway.subscribing
     this.#members = gateway.members
     this.#inboxes = gateway.inboxes
+    this.#cancelling = new Cancelling(gateway.links, outbox, gateway.requests, gateway.names)
     this.#outbox = outbox
     this.#counters = gateway.counters
     this.#logger = logger
@@ -130,8 +133,13 @@ export class ClientFrames {
       return
     }
     const text = this.#names.textOf(frame, read.topicStart, read.topicLength)
+    if (read.op === Op.cancel) {
+      const id = frame.slice(read.idStart, read.idStart + ID_BYTES)
+      this.#cancelling.cancel(session, text, id, requestId?.slice())
+      return
+    }
     const options = frame.slice(read.optionsStart, read.optionsStart + read.optionsLength)
-    if (read.op >= Op.groupAck && read.op <= Op.groupResume) {
+    if (read.op >= Op.groupAck && read.op <= Op.groupRelease) {
       const group = this.#names.textOf(frame, read.groupStart, read.groupLength)
       const seqs = read.seqsLength === 0 ? undefined : this.#unpackSeqs(frame, read)
       const fields = this.#unpackOptions(options)
@@ -230,7 +238,7 @@ export class ClientFrames {
       this.#gateway.admitRequests(topic.name, requests)
       const flags = request.type === 'publish_batch' ? PUBLISH_BATCH : 0
       this.#publishing.json(session.id, topic, messages, requestId, flags)
-      this.#counters.add('requests', requests)
+      if (requests > 0) this.#counters.add('requests', requests)
       if (requestId !== undefined) session.inFlight++
     } else if (request.type === 'ping') {
       this.#outbox.queue(session, pongFrame(session.format, requestId, Date.now()))
@@ -239,6 +247,8 @@ export class ClientFrames {
       this.#unsubscribe(session, request.topic, request.fields, requestId)
     } else if (request.type === 'subscribe') {
       this.#subscribe(session, request.topic, request.fields, requestId)
+    } else if (request.type === 'cancel') {
+      this.#cancelling.cancel(session, request.topic, request.id, requestId)
     } else {
       const { type, topic, fields } = request
       const group = checkedGroupName(fields['group'], 'group')

@@ -6,6 +6,7 @@ import type { LogMemory } from '../log/topic-log.js'
 import type { GroupOptions } from '../protocol/group-options.js'
 import { FORMATS, type Format } from '../ring/record.js'
 import * as layout from './layout.js'
+import { Loss } from './loss.js'
 import { Member } from './member.js'
 import { Outstanding } from './outstanding.js'
 
@@ -23,11 +24,12 @@ export class GroupRecord {
   readonly topicId: number
   readonly name: string
   readonly outstanding: Outstanding
+  readonly loss: Loss
   readonly offset: number
   readonly #memory: LogMemory
 
-  /** The slot must describe a group. */
-  constructor(memory: LogMemory, offset: number) {
+  /** The slot must describe a group; `committedBatch`: the last with deliveries that was made visible. */
+  constructor(memory: LogMemory, offset: number, committedBatch: number) {
     this.#memory = memory
     this.offset = offset
     this.id = memory.ints[(offset + layout.GROUP_ID) >> 2] as number
@@ -35,6 +37,7 @@ export class GroupRecord {
     const length = memory.ints[(offset + layout.NAME_BYTES) >> 2] as number
     this.name = memory.buffer.utf8Slice(offset + layout.NAME, offset + layout.NAME + length)
     this.outstanding = new Outstanding(memory, offset)
+    this.loss = new Loss(memory, offset, committedBatch)
   }
 
   /** First seq that was not taken yet. */
@@ -130,8 +133,8 @@ export class GroupTable {
   }
 
   /** The group that stands in a slot that scan() found. */
-  open(offset: number): GroupRecord {
-    return new GroupRecord(this.#memory, offset)
+  open(offset: number, committedBatch: number): GroupRecord {
+    return new GroupRecord(this.#memory, offset, committedBatch)
   }
 
   /** The block that the slot's table of outstanding entries stands in, for the allocator of a successor. */
@@ -169,8 +172,9 @@ export class GroupTable {
     floats[(offset + layout.LAST_ACTIVE_MS) >> 3] = nowMs
     const tallies = (offset + layout.TALLIES_OFFSET) >> 3
     floats.fill(0, tallies, tallies + layout.TALLIES.length)
+    Loss.clear(this.#memory, offset)
     Atomics.store(ints, (offset + layout.STATE) >> 2, layout.SLOT_USED)
-    return new GroupRecord(this.#memory, offset)
+    return new GroupRecord(this.#memory, offset, 0)
   }
 
   delete(record: GroupRecord): void {

@@ -1,28 +1,29 @@
 /**
  * One consumer group of one topic: every entry goes to one member, again and again until somebody
- * acks it, it expires, or it is given up as dead.
- * Runs on: the shard. Owns: the group's slot and table in shared memory, and the private lines.
+ * acks it, it expires, or it is given up as dead (ledger.ts).
+ * Runs on: the shard. Owns: the group's slot in shared memory, and whose turn it is.
  *
- *            ┌──────────── QUEUED ◄── classify: filter, key, priority (only groups and topics that use them)
+ *            ┌──► classify: filter, key, priority (only groups and topics that use them)
  *            │                │
  *   log ─► cursor             ▼
- *            └────────► IN_FLIGHT ──ack──► settled
- *                        │     ▲
- *      nack, deadline,   │     │ dueMs has come
- *      member left       ▼     │
- *                       WAITING ──attempts used up, term──► dead letter
+ *            └──────────► member with credit, one after the other
  *
  * What a thread that dies leaves behind is what the table says: deliveries of a batch that was never
  * committed were never sent, and are taken back.
  */
-import type { Backoff, GroupOptions } from '../protocol/group-options.js'
-import { backoffDelayMs } from '../protocol/group-options.js'
+import type { GroupOptions } from '../protocol/group-options.js'
+import {
+  Dispatched,
+  type GroupHost,
+  type GroupLog,
+  NO_ROOM,
+  Settle,
+  type SettleKind,
+} from './group-host.js'
 import type { GroupRecord } from './group-table.js'
-import type { Priority } from './lineup.js'
-import { Lineup, NORMAL } from './lineup.js'
+import { Ledger } from './ledger.js'
 import type { Member } from './member.js'
-import { IN_FLIGHT, QUEUED, WAITING } from './outstanding.js'
-import { SeqQueue } from './seq-queue.js'
+import { DOOMED, IN_FLIGHT, QUEUED, WAITING } from './outstanding.js'
 
 /** Entries classified in one go, so that one group does not hold up the others. */
 const CLASSIFY_MAX = 1024
@@ -30,85 +31,6 @@ const CLASSIFY_MAX = 1024
 const RUN_MAX = 256
 /** Bytes of one delivery; a single larger entry still goes. */
 const RUN_BYTES_MAX = 128 * 1024
-/** How often deadlines are looked at, at most. */
-const DEADLINE_GRAIN_MS = 10
-/** A dead letter that found no room is tried again after this. */
-const DEAD_LETTER_RETRY_MS = 1000
-/** Attempts whose history is kept for the dead letter. */
-const HISTORY_MAX = 32
-
-/** What dispatch() came to: nothing is left to give; there is no outbound room; or go on in the next batch. */
-export const Dispatched = { done: 0, noRoom: 1, more: 2 } as const
-export type Dispatched = (typeof Dispatched)[keyof typeof Dispatched]
-
-/** deliver() found no outbound room. */
-export const NO_ROOM = -1
-
-/** How a member settles what it has. */
-export const Settle = { ack: 1, nack: 2, term: 3, working: 4 } as const
-export type SettleKind = (typeof Settle)[keyof typeof Settle]
-
-export interface FailedAttempt {
-  readonly atMs: number
-  readonly member: string
-  readonly error: string
-}
-
-/** What is known of a message that is given up. */
-export interface DeadLetter {
-  readonly seq: number
-  readonly reason: 'max_deliver' | 'term' | 'expired'
-  readonly attempts: number
-  readonly failures: readonly FailedAttempt[]
-}
-
-/** What the group needs of a log. */
-export interface GroupLog {
-  readonly firstSeq: number
-  readonly lastSeq: number
-  /** The last seq of a run that stands in one piece, as TopicLog.runFrom(). */
-  runFrom(seq: number, lastSeq: number, maxBytes: number): number
-  offsetOf(seq: number): number
-  endOf(seq: number): number
-}
-
-/** What an entry says that a group cares for. */
-export interface Class {
-  /** Settled without a delivery: it does not match the group's filter. */
-  readonly isSkipped: boolean
-  readonly key: string | undefined
-  readonly priority: Priority
-}
-
-/** What the group needs of the shard. */
-export interface GroupHost {
-  readonly nowMs: number
-  /** Number of the batch that runs now. */
-  readonly batch: number
-  readonly random: () => number
-  /** True when entries of the topic may have properties or expire, so that each has to be looked at. */
-  hasProperties(group: Group): boolean
-  /** False when filters have had their share of this batch. */
-  readonly mayClassify: boolean
-  isExpired(group: Group, seq: number): boolean
-  classify(group: Group, seq: number): Class
-  /** Sends entries from `first` on, at most up to `last`. Returns the last one sent, or NO_ROOM. */
-  deliver(
-    group: Group,
-    member: Member,
-    first: number,
-    last: number,
-    attempt: number,
-    dueMs: number,
-  ): number
-  /** Puts a copy with the dead letters. False when there is no room now. */
-  bury(group: Group, slot: number, letter: DeadLetter): boolean
-  /** tick() is wanted at this time, or before. */
-  dueAt(dueMs: number): void
-  /** The log dropped these before the group was done with them. */
-  lost(group: Group, first: number, last: number, count: number): void
-}
-
 export class Group {
   readonly record: GroupRecord
   readonly log: GroupLog
@@ -117,30 +39,23 @@ export class Group {
   /** True while it stands in the list of those that may have something to deliver. */
   isAwake = false
   readonly #host: GroupHost
-  readonly #lineup = new Lineup()
-  /** Redeliveries whose time has come and that have no key. */
-  readonly #ready = new SeqQueue()
-  readonly #failures = new Map<number, FailedAttempt[]>()
+  readonly #ledger: Ledger
   #order: Member[] = []
   #turn = 0
-  /** No deadline and no delay ends before this. */
-  #earliestDueMs = Number.POSITIVE_INFINITY
+  /** Entries have expired that have yet to go to the dead letters. */
+  #hasExpired = false
 
-  /** `members` are those that a predecessor knew; `committedBatch` the last that was made visible. */
-  constructor(
-    host: GroupHost,
-    record: GroupRecord,
-    log: GroupLog,
-    members: readonly Member[],
-    committedBatch: number,
-  ) {
+  /** `members` are those that a predecessor knew. */
+  constructor(host: GroupHost, record: GroupRecord, log: GroupLog, members: readonly Member[]) {
     this.#host = host
     this.record = record
     this.log = log
     this.options = record.options
+    this.#hasExpired = this.options.dead_letter_expired
+    this.#ledger = new Ledger(host, this)
     for (const member of members) this.members.set(member.id, member)
     this.#membersChanged()
-    this.#takeOver(committedBatch)
+    this.#ledger.takeOver()
   }
 
   get isOrdered(): boolean {
@@ -152,9 +67,14 @@ export class Group {
     return (this.record.outstanding.lowest() ?? this.record.cursor) - 1
   }
 
+  /** The log keeps entries from here on even if they have expired. */
+  get holdsFrom(): number {
+    return this.options.dead_letter_expired ? this.ackFloor + 1 : Number.POSITIVE_INFINITY
+  }
+
   /** When tick() is wanted next, ms; Infinity: not at all. */
   get nextDueMs(): number {
-    return this.#earliestDueMs
+    return this.#ledger.nextDueMs
   }
 
   join(member: Member): void {
@@ -171,7 +91,7 @@ export class Group {
     const { outstanding } = this.record
     for (const [seq, slot] of [...outstanding.entries()].sort(([one], [other]) => one - other)) {
       if (outstanding.state(slot) !== IN_FLIGHT || outstanding.member(slot) !== id) continue
-      this.#failed(seq, slot, member, 'the member left', 0)
+      this.#ledger.failed(seq, slot, member, 'the member left', 0)
     }
   }
 
@@ -187,7 +107,7 @@ export class Group {
     const { outstanding } = this.record
     let settled = 0
     const one = (seq: number, slot: number) => {
-      if (this.#settleOne(kind, memberId, seq, slot, delayMs, reason)) settled++
+      if (this.#ledger.settleOne(kind, memberId, seq, slot, delayMs, reason)) settled++
     }
     if (last - first < outstanding.size) {
       for (let seq = first; seq <= last; seq++) {
@@ -208,7 +128,7 @@ export class Group {
     let settled = 0
     for (const [seq, slot] of [...outstanding.entries()]) {
       if (seq > last || outstanding.member(slot) !== memberId) continue
-      if (this.#settleOne(Settle.ack, memberId, seq, slot, undefined, '')) settled++
+      if (this.#ledger.settleOne(Settle.ack, memberId, seq, slot, undefined, '')) settled++
     }
     return settled
   }
@@ -216,8 +136,11 @@ export class Group {
   /** Gives members what they may have. */
   dispatch(): Dispatched {
     const { log, record } = this
-    if (record.cursor < log.firstSeq) this.#skipLost(log.firstSeq)
-    if (record.isPaused || this.members.size === 0) return Dispatched.done
+    if (record.cursor < log.firstSeq) this.#ledger.skipGone(log.firstSeq)
+    if (this.#hasExpired) this.#buryExpired()
+    if (record.isPaused || this.members.size === 0) {
+      return this.#hasExpired ? Dispatched.more : Dispatched.done
+    }
     const isSorted = this.#isSorted
     if (isSorted) this.#classify()
     let idle = 0 // Members in a row that could not be given anything.
@@ -232,52 +155,35 @@ export class Group {
       if (given === false) return Dispatched.noRoom
       idle = given === true ? 0 : idle + 1
     }
-    return isSorted && this.#hasMore ? Dispatched.more : Dispatched.done
+    return isSorted && (this.#hasMore || this.#hasExpired) ? Dispatched.more : Dispatched.done
   }
 
   /** Looks at deadlines and delays. */
   tick(): void {
-    const { nowMs } = this.#host
-    if (nowMs < this.#earliestDueMs) return
-    const { outstanding } = this.record
-    let earliest = Number.POSITIVE_INFINITY
-    for (const [seq, slot] of [...outstanding.entries()]) {
-      const state = outstanding.state(slot)
-      const dueMs = outstanding.dueMs(slot)
-      if (state === QUEUED) continue
-      if (dueMs > nowMs) earliest = Math.min(earliest, dueMs)
-      else if (state === IN_FLIGHT) {
-        const member = this.members.get(outstanding.member(slot))
-        this.#failed(seq, slot, member, 'no ack in time', undefined)
-        // It waits now, or is settled.
-        if (outstanding.find(seq) === slot) earliest = Math.min(earliest, outstanding.dueMs(slot))
-      } else if (!this.#isReady.has(seq)) {
-        this.#makeReady(seq)
-      }
-    }
-    this.#earliestDueMs = Math.max(earliest, nowMs + DEADLINE_GRAIN_MS)
+    this.#ledger.tick()
+  }
+
+  /** Entries of the topic have expired: before the log drops them, some go to the dead letters. */
+  onExpired(): void {
+    this.#hasExpired = this.options.dead_letter_expired
+    if (this.#hasExpired) this.#buryExpired()
+  }
+
+  /** Changes what the group does. */
+  update(options: GroupOptions): void {
+    const { ordered } = this.options
+    this.options = options
+    this.record.options = options
+    this.#hasExpired = options.dead_letter_expired
+    if (options.ordered !== ordered) this.#ledger.lineUpAll()
   }
 
   /** Forgets everything under way and begins again at `seq`. */
   reset(seq: number): void {
-    const { outstanding } = this.record
-    for (const [outstandingSeq, slot] of [...outstanding.entries()]) {
-      outstanding.settle(outstandingSeq, slot)
-    }
+    this.#ledger.clear()
     this.record.cursor = seq
-    this.#lineup.clear()
-    this.#ready.takeAll()
-    this.#isReady.clear()
-    this.#failures.clear()
-    for (const member of this.members.values()) {
-      member.inFlight = 0
-      member.inFlightBytes = 0
-    }
-    this.#earliestDueMs = Number.POSITIVE_INFINITY
+    this.#hasExpired = this.options.dead_letter_expired
   }
-
-  /** Seqs in `#ready` or in a line of the lineup because their delay is over. */
-  readonly #isReady = new Set<number>()
 
   /** True when there are entries to classify for somebody who could take them. */
   get #hasMore(): boolean {
@@ -294,154 +200,48 @@ export class Group {
   #membersChanged(): void {
     this.#order = [...this.members.values()]
     this.#turn = 0
-    this.#lineup.setMembers([...this.members.keys()])
-  }
-
-  #settleOne(
-    kind: SettleKind,
-    memberId: number,
-    seq: number,
-    slot: number,
-    delayMs: number | undefined,
-    reason: string,
-  ): boolean {
-    const { outstanding } = this.record
-    const isHeld = outstanding.state(slot) === IN_FLIGHT && outstanding.member(slot) === memberId
-    if (kind === Settle.ack) {
-      // Late is better than never: the work is done, whoever has the message now.
-      if (outstanding.attempt(slot) === 0) return false
-      this.record.tally('acked')
-      this.#settled(seq, slot)
-      return true
-    }
-    if (!isHeld) return false
-    const member = this.members.get(memberId)
-    if (kind === Settle.working) {
-      outstanding.extend(slot, this.#host.nowMs + this.options.ack_wait_ms)
-      return true
-    }
-    if (kind === Settle.nack) this.#failed(seq, slot, member, reason, delayMs)
-    else {
-      this.#noteFailure(seq, member, reason)
-      this.#giveUp(seq, slot, 'term')
-    }
-    return true
-  }
-
-  /** An attempt came to nothing: it waits for the next, or was the last. */
-  #failed(
-    seq: number,
-    slot: number,
-    member: Member | undefined,
-    error: string,
-    delayMs: number | undefined,
-  ): void {
-    const { outstanding } = this.record
-    this.#noteFailure(seq, member, error)
-    this.#release(slot)
-    const attempt = outstanding.attempt(slot)
-    if (attempt >= this.options.max_deliver) {
-      this.#giveUp(seq, slot, 'max_deliver')
-      return
-    }
-    const delay = delayMs ?? this.#backoffMs(this.options.backoff, attempt)
-    const dueMs = this.#host.nowMs + delay
-    outstanding.wait(slot, dueMs)
-    if (delay === 0) this.#makeReady(seq)
-    else this.#dueAt(dueMs)
-  }
-
-  #dueAt(dueMs: number): void {
-    if (dueMs >= this.#earliestDueMs) return
-    this.#earliestDueMs = dueMs
-    this.#host.dueAt(dueMs)
-  }
-
-  #backoffMs(backoff: Backoff, attempt: number): number {
-    return backoffDelayMs(backoff, Math.max(1, attempt), this.#host.random())
-  }
-
-  #noteFailure(seq: number, member: Member | undefined, error: string): void {
-    const failures = this.#failures.get(seq) ?? []
-    if (failures.length === HISTORY_MAX) failures.shift()
-    failures.push({ atMs: this.#host.nowMs, member: member?.name ?? '', error })
-    this.#failures.set(seq, failures)
-  }
-
-  /** To the dead letters; when there is no room for it, it waits for some. */
-  #giveUp(seq: number, slot: number, reason: DeadLetter['reason']): void {
-    const { outstanding } = this.record
-    const attempts = outstanding.attempt(slot)
-    const isHeld = seq >= this.log.firstSeq
-    const failures = this.#failures.get(seq) ?? []
-    if (isHeld && !this.#host.bury(this, slot, { seq, reason, attempts, failures })) {
-      this.#release(slot)
-      const dueMs = this.#host.nowMs + DEAD_LETTER_RETRY_MS
-      outstanding.wait(slot, dueMs)
-      this.#dueAt(dueMs)
-      return
-    }
-    if (isHeld) this.record.tally('dead_lettered')
-    else this.#host.lost(this, seq, seq, 1)
-    this.#settled(seq, slot)
-  }
-
-  /** The group is done with it. */
-  #settled(seq: number, slot: number): void {
-    this.#release(slot)
-    this.record.outstanding.settle(seq, slot)
-    this.#failures.delete(seq)
-    this.#isReady.delete(seq)
-    this.#lineup.settled(seq)
-  }
-
-  /** Its member has it no more. */
-  #release(slot: number): void {
-    const { outstanding } = this.record
-    if (outstanding.state(slot) !== IN_FLIGHT) return
-    const member = this.members.get(outstanding.member(slot))
-    if (member === undefined) return
-    member.inFlight--
-    member.inFlightBytes -= outstanding.bytes(slot)
-  }
-
-  #makeReady(seq: number): void {
-    this.#isReady.add(seq)
-    if (!this.#lineup.again(seq)) this.#ready.push(seq)
+    this.#ledger.queue.setMembers([...this.members.keys()])
   }
 
   /** A redelivery, or what stands first in line. undefined: there is none for this member; false: no room. */
   #giveOne(member: Member): boolean | undefined {
     const { outstanding } = this.record
     for (;;) {
-      const isRedelivery = this.#ready.length > 0
-      const seq = isRedelivery ? this.#ready.shift() : this.#lineup.take(member.id)
+      const seq = this.#ledger.queue.next(member.id)
       if (seq === undefined) return undefined
       const slot = outstanding.find(seq)
-      // Settled while it stood in line.
-      if (slot === undefined || outstanding.state(slot) === IN_FLIGHT) continue
-      this.#isReady.delete(seq)
+      if (slot === undefined) {
+        this.#ledger.queue.settled(seq) // While it stood in line.
+        continue
+      }
+      if (!this.#mayGo(slot)) continue
       if (seq < this.log.firstSeq) {
-        this.#host.lost(this, seq, seq, 1)
-        this.#settled(seq, slot)
+        this.#ledger.gone(seq, slot)
         continue
       }
       if (this.#host.isExpired(this, seq)) {
-        this.#expire(seq, slot)
+        this.#ledger.expire(seq, slot)
         continue
       }
-      // It could not be buried before, or a new option says that it has had enough.
+      // A new option says that it has had enough.
       if (outstanding.attempt(slot) >= this.options.max_deliver) {
-        this.#giveUp(seq, slot, 'max_deliver')
+        this.#ledger.giveUp(seq, slot, 'max_deliver')
         continue
       }
       if (this.#send(member, seq, seq, outstanding.attempt(slot) + 1) === NO_ROOM) {
-        this.#makeReady(seq) // A little out of its turn, but not lost.
+        this.#ledger.queue.again(seq) // A little out of its turn, but not lost.
         return false
       }
-      this.#noteDelivered(member, slot)
+      this.#ledger.noteDelivered(member, slot)
       return true
     }
+  }
+
+  /** False for what stands in a line by its key and is under way already. */
+  #mayGo(slot: number): boolean {
+    const { outstanding } = this.record
+    const state = outstanding.state(slot)
+    return state === QUEUED || (state === WAITING && outstanding.dueMs(slot) <= this.#host.nowMs)
   }
 
   /** Entries that nobody had yet, straight from the log. */
@@ -458,14 +258,14 @@ export class Group {
     const last = log.runFrom(cursor, cursor + most - 1, maxBytes)
     let taken = cursor - 1
     for (let seq = cursor; seq <= last; seq++) {
-      if (outstanding.tryAdd(seq, QUEUED, log.endOf(seq) - log.offsetOf(seq)) < 0) break
+      if (outstanding.tryAdd(seq, QUEUED, log.endOf(seq) - log.offsetOf(seq), 0) < 0) break
       taken = seq
     }
     if (taken < cursor) return undefined // No memory for the table: what is under way comes first.
     const sent = this.#send(member, cursor, taken, 1)
     for (let seq = cursor; seq <= taken; seq++) {
       const slot = outstanding.find(seq) as number
-      if (seq <= sent) this.#noteDelivered(member, slot)
+      if (seq <= sent) this.#ledger.noteDelivered(member, slot)
       else outstanding.settle(seq, slot)
     }
     if (sent === NO_ROOM) return false
@@ -475,23 +275,22 @@ export class Group {
 
   #send(member: Member, first: number, last: number, attempt: number): number {
     const dueMs = this.#host.nowMs + this.options.ack_wait_ms
-    return this.#host.deliver(this, member, first, last, attempt, dueMs)
+    return this.#host.deliver(this, { member, first, last, attempt, dueMs })
   }
 
-  #noteDelivered(member: Member, slot: number): void {
-    const { outstanding } = this.record
-    const dueMs = this.#host.nowMs + this.options.ack_wait_ms
-    outstanding.deliver(slot, member.id, dueMs, this.#host.batch)
-    member.inFlight++
-    member.inFlightBytes += outstanding.bytes(slot)
-    this.#dueAt(dueMs)
-    this.record.tally(outstanding.attempt(slot) > 1 ? 'redelivered' : 'delivered')
-  }
-
-  #expire(seq: number, slot: number): void {
-    this.record.tally('expired')
-    if (this.options.dead_letter_expired) this.#giveUp(seq, slot, 'expired')
-    else this.#settled(seq, slot)
+  /** Looks at everything that no member has, as far as the window and one batch go. */
+  #buryExpired(): void {
+    const { record, log } = this
+    const { outstanding, cursor } = record
+    if (this.#isSorted) this.#classify()
+    this.#hasExpired = false
+    for (const [seq, slot] of [...outstanding.entries()]) {
+      const state = outstanding.state(slot)
+      if (state === IN_FLIGHT || state === DOOMED || !this.#ledger.isExpired(seq)) continue
+      if (!this.#ledger.expire(seq, slot)) return // The others wait until that one has found room.
+    }
+    const isOpen = outstanding.size < this.options.window
+    this.#hasExpired = isOpen && record.cursor > cursor && record.cursor <= log.lastSeq
   }
 
   /** Takes new entries and puts them in line. */
@@ -505,53 +304,9 @@ export class Group {
       const { isSkipped, key, priority } = this.#host.classify(this, seq)
       if (isSkipped) continue
       const bytes = log.endOf(seq) - log.offsetOf(seq)
-      if (outstanding.tryAdd(seq, QUEUED, bytes) < 0) break
-      this.#lineUp(seq, key, priority)
+      if (outstanding.tryAdd(seq, QUEUED, bytes, key) < 0) break
+      this.#ledger.queue.push(seq, this.isOrdered ? key : 0, priority)
     }
     record.cursor = seq
-  }
-
-  #lineUp(seq: number, key: string | undefined, priority: Priority): void {
-    if (this.isOrdered && key !== undefined) this.#lineup.pushKeyed(seq, key)
-    else this.#lineup.push(seq, priority)
-  }
-
-  /** The log went on without the group. */
-  #skipLost(firstSeq: number): void {
-    const { record } = this
-    const from = record.cursor
-    record.cursor = firstSeq
-    this.#host.lost(this, from, firstSeq - 1, firstSeq - from)
-  }
-
-  #takeOver(committedBatch: number): void {
-    const { outstanding, cursor } = this.record
-    const inOrder = [...outstanding.entries()].sort(([one], [other]) => one - other)
-    for (const [seq, slot] of inOrder) {
-      if (seq >= cursor) {
-        outstanding.settle(seq, slot) // Taken, but the cursor never passed it.
-        continue
-      }
-      if (((outstanding.batch(slot) - committedBatch) | 0) > 0) outstanding.undeliver(slot)
-      const state = outstanding.state(slot)
-      const isHeld = seq >= this.log.firstSeq
-      const found = isHeld ? this.#host.classify(this, seq) : undefined
-      const key = this.isOrdered ? found?.key : undefined
-      if (state === QUEUED) this.#lineUp(seq, key, found?.priority ?? NORMAL)
-      else if (key !== undefined) this.#lineup.claim(seq, key)
-      if (state === WAITING) {
-        this.#dueAt(outstanding.dueMs(slot))
-      }
-      if (state !== IN_FLIGHT) continue
-      const member = this.members.get(outstanding.member(slot))
-      if (member === undefined) {
-        outstanding.wait(slot, 0)
-        this.#dueAt(0)
-        continue
-      }
-      member.inFlight++
-      member.inFlightBytes += outstanding.bytes(slot)
-      this.#dueAt(outstanding.dueMs(slot))
-    }
   }
 }

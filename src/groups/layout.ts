@@ -10,12 +10,14 @@
  *                16      nameBytes     i32
  *                20      options       i32   which of the two texts of options holds: 0 or 1
  *                24      table         i32   which of the two table descriptors holds: 0 or 1
+ *                28      loss          i32   which of the two copies of what was lost holds: 0 or 1
  *                32      tables        2 ×   address, bytes (i32 each) of the table of outstanding entries
  *                48      cursor        f64   first seq that the group has not taken yet
  *                56      lastActiveMs  f64   when it last had a member, or did anything
  *                64      tallies       f64 × 6, see TALLIES
  *                128     name          128 B UTF-8
- *                256     texts         2 × 1536 B: int32 length, then the options as JSON
+ *                256     losses        2 × 48 B, see loss.ts
+ *                352     texts         2 × 1536 B: int32 length, then the options as JSON
  *
  *   member slot  0       memberId      i32   0: free; stored last when a member joins
  *                4       groupId       i32
@@ -25,7 +27,7 @@
  *                20      nameBytes     i32
  *                24      name          104 B UTF-8, its label
  */
-export const GROUP_SLOT_BYTES = 3328
+export const GROUP_SLOT_BYTES = 3456
 export const STATE = 0
 export const GROUP_ID = 4
 export const TOPIC_ID = 8
@@ -33,13 +35,16 @@ export const IS_PAUSED = 12
 export const NAME_BYTES = 16
 export const OPTIONS = 20
 export const TABLE = 24
+export const LOSS = 28
 export const TABLES = 32
 export const TABLE_DESCRIPTOR_BYTES = 8
 export const CURSOR = 48
 export const LAST_ACTIVE_MS = 56
 export const TALLIES_OFFSET = 64
 export const NAME = 128
-export const TEXTS = 256
+export const LOSSES = 256
+export const LOSS_BYTES = 48
+export const TEXTS = 352
 export const TEXT_BYTES = 1536
 
 export const SLOT_FREE = 0

@@ -30,20 +30,13 @@ export class Lineup {
   readonly #byPriority = PRIORITIES.map(() => new SeqQueue())
   /** How often in a row a higher priority went while this one waited. */
   readonly #passedBy = PRIORITIES.map(() => 0)
-  readonly #lines = new Map<string, Line>()
+  /** By the hash of the key: two keys of one hash share a line, which is slower and not wrong. */
+  readonly #lines = new Map<number, Line>()
   /** Key of each keyed entry that is first in its line. */
-  readonly #keyOf = new Map<number, string>()
+  readonly #keyOf = new Map<number, number>()
   /** Firsts whose turn has come, by the member their key belongs to. */
   readonly #byMember = new Map<number, SeqQueue>()
   #members: readonly number[] = []
-
-  /** Nothing could be taken by anybody. */
-  get isEmpty(): boolean {
-    return (
-      this.#byPriority.every(({ length }) => length === 0) &&
-      [...this.#byMember.values()].every(({ length }) => length === 0)
-    )
-  }
 
   /** The members that keys are spread over; firsts that nobody has yet change hands. */
   setMembers(members: readonly number[]): void {
@@ -58,7 +51,7 @@ export class Lineup {
   }
 
   /** Puts a keyed entry at the end of its key's line. */
-  pushKeyed(seq: number, key: string): void {
+  pushKeyed(seq: number, key: number): void {
     const line = this.#lines.get(key)
     if (line !== undefined) {
       line.rest.push(seq)
@@ -69,8 +62,16 @@ export class Lineup {
     this.#toMember(seq)
   }
 
-  /** An entry is under way again that was known before: its key is taken, but it stands in no queue. */
-  claim(seq: number, key: string): void {
+  /**
+   * An entry is under way already: its key is taken, but it stands in no queue. Of one key there may
+   * be several that went before the group was ordered: the others wait for their place in its line.
+   */
+  claim(seq: number, key: number): void {
+    const line = this.#lines.get(key)
+    if (line !== undefined) {
+      line.rest.push(seq)
+      return
+    }
     this.#lines.set(key, { first: seq, rest: new SeqQueue() })
     this.#keyOf.set(seq, key)
   }
@@ -106,6 +107,7 @@ export class Lineup {
 
   clear(): void {
     for (const queue of this.#byPriority) queue.takeAll()
+    this.#passedBy.fill(0)
     this.#lines.clear()
     this.#keyOf.clear()
     this.#byMember.clear()
@@ -120,16 +122,17 @@ export class Lineup {
       )
       if (lower !== undefined) {
         const passed = (this.#passedBy[lower] as number) + 1
-        this.#passedBy[lower] = passed > HIGHER_IN_A_ROW_MAX ? 0 : passed
+        this.#passedBy[lower] = passed
         if (passed > HIGHER_IN_A_ROW_MAX) continue
       }
+      this.#passedBy[priority] = 0
       return queue.shift()
     }
     return undefined
   }
 
   #toMember(seq: number): void {
-    const member = this.#memberOf(this.#keyOf.get(seq) as string)
+    const member = this.#memberOf(this.#keyOf.get(seq) as number)
     let queue = this.#byMember.get(member)
     if (queue === undefined) {
       queue = new SeqQueue()
@@ -142,12 +145,11 @@ export class Lineup {
    * Rendezvous hashing: when a member leaves only its own keys move. 0 while there is nobody.
    * Source: Thaler and Ravishankar, «A Name-Based Mapping Scheme for Rendezvous», 1996.
    */
-  #memberOf(key: string): number {
-    const hash = hashOf(key)
+  #memberOf(key: number): number {
     let best = 0
     let bestWeight = -1
     for (const member of this.#members) {
-      const weight = mix(hash ^ mix(member))
+      const weight = mix(key ^ mix(member))
       if (weight > bestWeight) {
         best = member
         bestWeight = weight
@@ -157,13 +159,13 @@ export class Lineup {
   }
 }
 
-/** FNV-1a. */
-function hashOf(text: string): number {
-  let hash = 0x811c9dc5
-  for (let index = 0; index < text.length; index++) {
-    hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193)
+/** FNV-1a of bytes; never 0, which means none. */
+export function hashOfKey(bytes: Uint8Array, start: number, length: number): number {
+  let hash = 0x811c9dc5 | 0
+  for (let at = start; at < start + length; at++) {
+    hash = Math.imul(hash ^ (bytes[at] as number), 0x01000193)
   }
-  return hash >>> 0
+  return hash === 0 ? 1 : hash
 }
 
 /** The finalizer of MurmurHash3: every bit of the input moves every bit of the output. */

@@ -5,11 +5,12 @@
  *
  *   slot  offset  field    type  meaning
  *         0       seq      f64   0: free; stored last when an entry is taken, first when it is settled
- *         8       dueMs    f64   in flight: the deadline of its ack; waiting: when it may go again
- *         16      member   i32   who has it, or had it last
- *         20      progress i32   how often it was delivered × 4 + IN_FLIGHT, WAITING or QUEUED: one store
+ *         8       dueMs    f64   in flight: the deadline of its ack; waiting, doomed: when it may go again
+ *         16      member   i32   who has it, or had it last; doomed: −1 − the number of the reason
+ *         20      progress i32   how often it was delivered × 4 + IN_FLIGHT, WAITING, QUEUED or DOOMED: one store
  *         24      bytes    i32   of the entry; counts against its member while in flight
  *         28      batch    i32   the batch in which it was delivered last
+ *         32      key      i32   hash of its key, 0: none; so its line is known though the log has dropped it
  *
  * So a group costs memory by what is under way, not by the distance between its oldest and newest
  * entry: one message that fails for hours holds one slot and stalls nobody. Everything below the
@@ -19,7 +20,7 @@ import type { LogMemory } from '../log/topic-log.js'
 import type { SharedViews } from '../ring/layout.js'
 import * as layout from './layout.js'
 
-const SLOT_BYTES = 32
+const SLOT_BYTES = 40
 const TABLE_BYTES_MIN = 1024
 
 const SEQ = 0
@@ -28,9 +29,12 @@ const MEMBER = 4
 const PROGRESS = 5
 const BYTES = 6
 const BATCH = 7
+const KEY = 8
 /** One attempt more, in PROGRESS; what is below is the state. */
 const ATTEMPT_STEP = 4
 
+/** It is given up, and waits for room with the dead letters. */
+export const DOOMED = 0
 /** A member has it. */
 export const IN_FLIGHT = 1
 /** It was given back, or its deadline passed; it goes again at dueMs. */
@@ -110,7 +114,7 @@ export class Outstanding {
   }
 
   /** Takes an entry. Returns its slot, or -1 when there is no memory for it. */
-  tryAdd(seq: number, state: number, bytes: number): number {
+  tryAdd(seq: number, state: number, bytes: number, key: number): number {
     let slot = this.#free.pop()
     if (slot === undefined) {
       if (this.#fresh === this.#capacity && !this.#tryGrow()) return -1
@@ -122,6 +126,7 @@ export class Outstanding {
     ints[field + PROGRESS] = state
     ints[field + BYTES] = bytes
     ints[field + BATCH] = 0
+    ints[field + KEY] = key
     floats[(field >> 1) + DUE] = 0
     floats[(field >> 1) + SEQ] = seq
     this.#slots.set(seq, slot)
@@ -156,11 +161,33 @@ export class Outstanding {
     ints[field + BATCH] = 0
   }
 
+  /** Takes back a delivery that its member never looked at: the attempt does not count. */
+  release(slot: number): void {
+    const field = this.#field(slot)
+    const attempt = this.attempt(slot) - 1
+    this.#memory.ints[field + PROGRESS] = attempt * ATTEMPT_STEP + (attempt > 0 ? WAITING : QUEUED)
+    // Last: to a successor an entry in flight whose time is over would be an attempt that failed.
+    this.#memory.floats[(field >> 1) + DUE] = 0
+  }
+
   /** It goes again from `dueMs` on. */
   wait(slot: number, dueMs: number): void {
     const field = this.#field(slot)
     this.#memory.floats[(field >> 1) + DUE] = dueMs
     this.#memory.ints[field + PROGRESS] = this.attempt(slot) * ATTEMPT_STEP + WAITING
+  }
+
+  /** It is given up for the reason of that number, and its copy is tried again at `dueMs`. */
+  doom(slot: number, dueMs: number, reason: number): void {
+    const { ints, floats } = this.#memory
+    const field = this.#field(slot)
+    floats[(field >> 1) + DUE] = dueMs
+    ints[field + PROGRESS] = this.attempt(slot) * ATTEMPT_STEP + DOOMED // From here on it is never sent.
+    ints[field + MEMBER] = -1 - reason
+  }
+
+  doomedFor(slot: number): number {
+    return -1 - this.member(slot)
   }
 
   extend(slot: number, dueMs: number): void {
@@ -189,6 +216,11 @@ export class Outstanding {
 
   bytes(slot: number): number {
     return this.#memory.ints[this.#field(slot) + BYTES] as number
+  }
+
+  /** Hash of its key, or 0. */
+  key(slot: number): number {
+    return this.#memory.ints[this.#field(slot) + KEY] as number
   }
 
   batch(slot: number): number {

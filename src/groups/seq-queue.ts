@@ -14,11 +14,6 @@ export class SeqQueue {
     this.#seqs.push(seq)
   }
 
-  /** The next one stays. */
-  peek(): number | undefined {
-    return this.#seqs[this.#head]
-  }
-
   shift(): number | undefined {
     if (this.#head === this.#seqs.length) return undefined
     const seq = this.#seqs[this.#head++]

@@ -25,6 +25,7 @@ export type JsonRequest =
       readonly topic: string
       readonly messages: readonly JsonMessage[]
     }
+  | { readonly type: 'cancel'; readonly topic: string; readonly id: Uint8Array }
   | { readonly type: 'ping' }
 
 type Fields = Readonly<Record<string, unknown>>
@@ -78,6 +79,7 @@ export function jsonRequest(frame: Fields, text: Buffer, limits: FrameLimits): J
     type !== 'publish_batch' &&
     type !== 'subscribe' &&
     type !== 'unsubscribe' &&
+    type !== 'cancel' &&
     !isMemberOp(type)
   ) {
     throw bad(
@@ -90,6 +92,11 @@ export function jsonRequest(frame: Fields, text: Buffer, limits: FrameLimits): J
   if (typeof topic !== 'string') throw bad('topic must be a string')
   if (type === 'publish' || type === 'publish_batch') {
     return { type, topic, messages: jsonMessages(frame, text, type, limits) }
+  }
+  if (type === 'cancel') {
+    const { id } = frame
+    if (typeof id !== 'string' || !isUuid(id)) throw bad('id must be a valid UUID')
+    return { type, topic, id: uuidBytes(id) }
   }
   return { type, topic, fields: frame }
 }

@@ -31,6 +31,8 @@ export const Op = {
   groupWorking: 8,
   groupPause: 9,
   groupResume: 10,
+  groupRelease: 11,
+  cancel: 12,
   ack: 33,
   events: 34,
   error: 35,
@@ -48,6 +50,7 @@ const MEMBER_FRAMES: readonly MemberFrame[] = [
   ['WORKING', 5, 5],
   ['PAUSE', 4, 4],
   ['RESUME', 4, 4],
+  ['RELEASE', 5, 5],
 ]
 
 export const ID_BYTES = 16
@@ -83,6 +86,8 @@ export class MsgpackFrameReader {
   groupLength = 0
   seqsStart = 0
   seqsLength = 0
+  /** The message id of a CANCEL. */
+  idStart = 0
   /** The options map of a subscribe, or the details of what a member says; length 0: none. */
   optionsStart = 0
   optionsLength = 0
@@ -123,7 +128,7 @@ export class MsgpackFrameReader {
       return this.#refuse('the first element must be the op, a small whole number')
     }
     let next = span.start + 1
-    if (op >= Op.publish && op <= Op.groupResume) this.op = op
+    if (op >= Op.publish && op <= Op.cancel) this.op = op
     if (op === Op.publish) {
       if (elements !== 4) return this.#refuse('PUBLISH must have 4 elements')
     } else if (op === Op.subscribe) {
@@ -134,13 +139,15 @@ export class MsgpackFrameReader {
         return this.#refuse('UNSUBSCRIBE must have 3 or 4 elements')
     } else if (op === Op.ping) {
       if (elements > 2) return this.#refuse('PING must have 1 or 2 elements')
-    } else if (op > Op.ping && op <= Op.groupResume) {
+    } else if (op > Op.ping && op <= Op.groupRelease) {
       const [name, least, most] = MEMBER_FRAMES[op - Op.groupAck] as MemberFrame
       if (elements < least || elements > most) {
         return this.#refuse(
           `${name} must have ${least === most ? least : `${least} or ${most}`} elements`,
         )
       }
+    } else if (op === Op.cancel) {
+      if (elements !== 4) return this.#refuse('CANCEL must have 4 elements')
     } else {
       return this.#refuse(`op ${op} is unknown`)
     }
@@ -157,6 +164,13 @@ export class MsgpackFrameReader {
     if (op === Op.publish) return this.#readMessages(bytes, next, end)
     this.optionsStart = next
     this.optionsLength = 0
+    if (op === Op.cancel) {
+      if (!readBin(bytes, next, end, span) || span.length !== ID_BYTES) {
+        return this.#refuse(`id must be a bin of ${ID_BYTES} bytes`)
+      }
+      this.idStart = span.start
+      return this.#end(span.start + ID_BYTES)
+    }
     if (op <= Op.unsubscribe) {
       return elements === 3 ? this.#end(next) : this.#readOptions(bytes, next, end)
     }

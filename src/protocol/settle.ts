@@ -5,8 +5,8 @@
 import { Refusal, Reply } from '../errors.js'
 import { Op } from './msgpack-frames.js'
 
-/** In the order of their ops, from Op.groupAck on; the first four settle, and in the shard are 1 to 4. */
-const MEMBER_OPS = ['ack', 'nack', 'term', 'working', 'pause', 'resume'] as const
+/** In the order of their ops, from Op.groupAck on; all but pause and resume settle, numbered from 1 in the shard. */
+const MEMBER_OPS = ['ack', 'nack', 'term', 'working', 'pause', 'resume', 'release'] as const
 export type MemberOp = (typeof MEMBER_OPS)[number]
 
 /** Seqs or ranges of one frame. */

@@ -77,7 +77,9 @@ export class Appender {
     this.#features = 0
     let index = 0
     for (let seq = firstSeq; seq < firstSeq + stored; seq++) {
-      while (leftOut?.has(index++)) from = skipValue(this.#views.bytes, from, end)
+      if (leftOut !== undefined) {
+        while (leftOut.has(index++)) from = skipValue(this.#views.bytes, from, end)
+      }
       log.indexEntry(seq, to)
       const body = writeEntryHeader(this.#views.view, to, seq, timeMs)
       const next = this.#copyMessage(from, end, to, body)

@@ -8,7 +8,8 @@
  */
 import { Packr, Unpackr } from 'msgpackr'
 import { Reply, type ReplyCode } from '../errors.js'
-import type { DeadLetter, Group } from '../groups/group.js'
+import type { Group } from '../groups/group.js'
+import type { DeadLetter } from '../groups/group-host.js'
 import { settleInTable } from '../groups/outstanding.js'
 import { ARRAY_OF_7, entryBody, entryHeaderBytes, writeEntryHeader } from '../log/entry.js'
 import { newEntryProperties, readProperties } from '../log/entry-properties.js'
@@ -74,8 +75,8 @@ export class DeadLetters {
   /** What the HTTP door asks. undefined: there is no room for the answer now. */
   admin(token: number, topicName: string, action: DeadLetterAction): number | undefined {
     const { notices } = this.#shard
-    const topic = this.#shard.find(topicName)
-    const dead = this.#shard.find(DEAD_LETTERS + topicName)
+    const topic = this.#shard.topics.named(topicName)
+    const dead = this.#shard.topics.named(DEAD_LETTERS + topicName)
     if (topic === undefined && dead === undefined) {
       const message = `topic ${JSON.stringify(topicName)} does not exist`
       notices.refuse(token, Reply.topicNotFound, message)
@@ -154,7 +155,7 @@ export class DeadLetters {
 
   #purge(dead: Topic): number {
     const { count } = dead.log
-    this.#shard.flushTopicNow(dead)
+    this.#shard.flushing.flushTopic(dead)
     dead.log.dropUpTo(dead.log.lastSeq)
     return count
   }
@@ -272,7 +273,7 @@ export class DeadLetters {
 
   #topicFor(topic: Topic): Topic | { reply: ReplyCode; message: string } {
     const name = DEAD_LETTERS + topic.name
-    return this.#shard.find(name) ?? this.#shard.createNamed(name)
+    return this.#shard.topics.named(name) ?? this.#shard.catalog.create(name)
   }
 }
 

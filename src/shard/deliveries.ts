@@ -6,7 +6,7 @@
  * entry is a frame of its own.
  */
 import type { Group } from '../groups/group.js'
-import { NO_ROOM } from '../groups/group.js'
+import { type Delivery, NO_ROOM } from '../groups/group-host.js'
 import type { Member } from '../groups/member.js'
 import { strBytes, writeArrayHead, writeNumber } from '../protocol/msgpack.js'
 import { Op } from '../protocol/msgpack-frames.js'
@@ -41,28 +41,16 @@ export class DeliveryWriter {
   }
 
   /** Writes one record. Returns the last seq in it, or NO_ROOM. */
-  write(
-    topic: Topic,
-    group: Group,
-    member: Member,
-    first: number,
-    last: number,
-    attempt: number,
-    dueMs: number,
-  ): number {
-    return member.format === MSGPACK
-      ? this.#writeMsgpack(topic, group, member, first, last, attempt, dueMs)
-      : this.#writeJson(topic, group, member, first, last, attempt, dueMs)
+  write(topic: Topic, group: Group, delivery: Delivery): number {
+    return delivery.member.format === MSGPACK
+      ? this.#writeMsgpack(topic, group, delivery)
+      : this.#writeJson(topic, group, delivery)
   }
 
   #writeMsgpack(
     topic: Topic,
     group: Group,
-    member: Member,
-    first: number,
-    last: number,
-    attempt: number,
-    dueMs: number,
+    { member, first, last, attempt, dueMs }: Delivery,
   ): number {
     const { bytes, buffer, ints } = this.#views
     const { log } = topic
@@ -89,11 +77,7 @@ export class DeliveryWriter {
   #writeJson(
     topic: Topic,
     group: Group,
-    member: Member,
-    first: number,
-    last: number,
-    attempt: number,
-    dueMs: number,
+    { member, first, last, attempt, dueMs }: Delivery,
   ): number {
     const { bytes, buffer, ints } = this.#views
     const scratch = this.#scratch

@@ -78,7 +78,7 @@ export class EventWriter {
     flagsAtEnd: number,
   ): number {
     const limit = Math.min(maxBytes, this.#bytesMax)
-    if (last < first) return this.#writeEmpty(topic, format, first, last, header, flagsAtEnd)
+    if (last < first) return this.#writeEmpty(topic, format, 0, first, last, header, flagsAtEnd)
     if (format === MSGPACK && topic.mayExpire) {
       return this.#writePicked(topic, first, last, limit, header, flagsAtEnd)
     }
@@ -146,10 +146,11 @@ export class EventWriter {
     let at = 0
     let count = 0
     let seq = first
-    const limit = topic.mayExpire ? Math.min(last, first + ENTRIES_LOOKED_AT_MAX - 1) : last
+    const { mayExpire } = topic
+    const limit = mayExpire ? Math.min(last, first + ENTRIES_LOOKED_AT_MAX - 1) : last
     for (; seq <= limit && count < JSON_EVENTS_MAX; seq++) {
       if (count > 0 && at >= maxBytes) break
-      if (topic.mayExpire && this.#isExpired(topic, seq)) continue
+      if (mayExpire && this.#isExpired(topic, seq)) continue
       const end = this.#writeEvent(topic, seq, at, count)
       if (end < 0) break
       if (count > 0) scratch[at] = 0x2c
@@ -158,7 +159,7 @@ export class EventWriter {
     }
     if (count === 0) {
       if (seq <= limit) throw new RangeError(`seq=${seq} does not fit a record as JSON`)
-      return this.#writeEmpty(topic, JSON_TEXT, first, limit, header, flagsAtEnd)
+      return this.#writeEmpty(topic, JSON_TEXT, 0, first, limit, header, flagsAtEnd)
     }
     const end = seq - 1
     const flags = end === topic.log.lastSeq ? header.flags | flagsAtEnd : header.flags
@@ -196,13 +197,7 @@ export class EventWriter {
         ? this.#writeSelectedMsgpack(topic, filterId, first, selection, header, flagsAtEnd)
         : this.#writeSelectedJson(topic, filterId, first, selection, header, flagsAtEnd)
     }
-    const start = this.#out.tryClaim(Events.headerBytes)
-    if (start < 0) return NO_ROOM
-    const { last } = selection
-    const flags = last >= topic.log.lastSeq ? header.flags | flagsAtEnd : header.flags
-    this.#writeHeader(start, topic, format, first, last, header, flags, filterId, 0)
-    this.#out.commit(Outbound.events, Events.headerBytes)
-    return last
+    return this.#writeEmpty(topic, format, filterId, first, selection.last, header, flagsAtEnd)
   }
 
   #writeSelectedMsgpack(
@@ -262,9 +257,11 @@ export class EventWriter {
     return this.#commitJson(topic, first, last, header, flags, filterId, count, at)
   }
 
+  /** A record without entries, which covers what there is up to `last`. */
   #writeEmpty(
     topic: Topic,
     format: Format,
+    filterId: number,
     first: number,
     last: number,
     header: EventsHeader,
@@ -272,10 +269,9 @@ export class EventWriter {
   ): number {
     const start = this.#out.tryClaim(Events.headerBytes)
     if (start < 0) return NO_ROOM
-    const isAtEnd = last < first || last === topic.log.lastSeq
-    const flags = isAtEnd ? header.flags | flagsAtEnd : header.flags
+    const flags = last >= topic.log.lastSeq ? header.flags | flagsAtEnd : header.flags
     const end = Math.max(first - 1, last)
-    this.#writeHeader(start, topic, format, first, end, header, flags, 0, 0)
+    this.#writeHeader(start, topic, format, first, end, header, flags, filterId, 0)
     this.#out.commit(Outbound.events, Events.headerBytes)
     return end
   }

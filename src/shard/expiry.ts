@@ -154,6 +154,7 @@ export class Expiry {
       }
       heap.pop()
     }
+    if (topic.hasGroups) this.#shard.grouping.onExpired(topic)
     this.#dropOld(topic)
     return told
   }
@@ -187,11 +188,11 @@ export class Expiry {
   #eventsTopic(topic: Topic): Topic | undefined {
     if (topic.name.startsWith(EVENTS_PREFIX)) return undefined
     const name = EVENTS_PREFIX + topic.name
-    const found = this.#shard.find(name)
+    const found = this.#shard.topics.named(name)
     if (found !== undefined || topic.settings.events.value === 0) return found
     const bytes = Buffer.from(name)
     if (bytes.length > slot.NAME_BYTES_MAX || !this.#shard.hasRoom) return undefined
-    const made = this.#shard.createUnasked(name)
+    const made = this.#shard.catalog.create(name)
     return made instanceof Topic ? made : undefined
   }
 
@@ -205,7 +206,7 @@ export class Expiry {
     return writeJsonBody(text)
   }
 
-  /** Gives back what has expired, and was told of, at the old end of the log. */
+  /** Gives back what has expired, was told of and is with the dead letters, at the old end of the log. */
   #dropOld(topic: Topic): void {
     const { log } = topic
     const { floats } = this.#shard.views
@@ -215,8 +216,10 @@ export class Expiry {
       const dueMs = this.dueMs(topic, seq)
       return dueMs < toldDueMs || (dueMs === toldDueMs && seq <= toldSeq)
     }
+    const held = topic.hasGroups ? this.#shard.grouping.holdsFrom(topic) : Number.POSITIVE_INFINITY
+    const last = Math.min(log.lastSeq, held - 1)
     let first = log.firstSeq
-    while (first <= log.lastSeq && isTold(first)) first++
+    while (first <= last && isTold(first)) first++
     if (first > log.firstSeq) log.dropExpired(first)
   }
 

@@ -7,40 +7,33 @@
  */
 import type { Logger } from 'pino'
 import { Reply, type ReplyCode } from '../errors.js'
+import { Group } from '../groups/group.js'
 import {
   type Class,
   type DeadLetter,
+  type Delivery,
   Dispatched,
-  Group,
   type GroupHost,
   NO_ROOM,
-  type SettleKind,
-} from '../groups/group.js'
+} from '../groups/group-host.js'
 import { GroupTable } from '../groups/group-table.js'
-import { NORMAL } from '../groups/lineup.js'
+import type { LostRange } from '../groups/loss.js'
 import { Member } from '../groups/member.js'
-import {
-  type EntryProperties,
-  newEntryProperties,
-  readProperties,
-} from '../log/entry-properties.js'
 import type { LogMemory } from '../log/topic-log.js'
 import { GROUP_DEFAULTS, type GroupOptions } from '../protocol/group-options.js'
 import { ackFrame } from '../protocol/server-frames.js'
-import { type ControlRequest, type Format, type GroupAction, SettleRecord } from '../ring/record.js'
+import { type Format, SettleRecord } from '../ring/record.js'
 import type { AckWriter } from './acks.js'
+import type { RequestOf } from './control.js'
 import { DeliveryWriter } from './deliveries.js'
-import type { Filter } from './filters.js'
+import { conflictOf, GroupAdmin } from './group-admin.js'
+import { GroupEntries } from './group-entries.js'
+import { settleRecord } from './settle-record.js'
 import type { Shard } from './shard.js'
 import { resolveStart } from './start.js'
 import { Topic } from './topics.js'
 
-type RequestOf<Op extends ControlRequest['op']> = Extract<ControlRequest, { op: Op }>
-
-/** Members listed in the details of a group. */
-const MEMBERS_SHOWN_MAX = 100
-
-const SKIPPED: Class = { isSkipped: true, key: undefined, priority: NORMAL }
+const NO_GROUPS: ReadonlyMap<string, Group> = new Map()
 
 interface Found {
   readonly topic: Topic
@@ -58,12 +51,12 @@ export class Grouping implements GroupHost {
   /** By topic id, then name. */
   readonly #byTopic = new Map<number, Map<string, Group>>()
   readonly #byMember = new Map<number, Found>()
-  readonly #properties = newEntryProperties()
-  readonly #filters = new Map<string, Filter>()
+  readonly #entries: GroupEntries
+  readonly #admin: GroupAdmin
   /** Groups that may have something to deliver. */
   #awake: Group[] = []
-  /** Losses that the gateway has yet to be told of. */
-  readonly #losses = new Map<number, { first: number; last: number; count: number }>()
+  /** Groups whose members have yet to be told of a loss. */
+  readonly #untold = new Set<Group>()
   #hasDelivered = false
   #nextDueMs = Number.POSITIVE_INFINITY
 
@@ -73,6 +66,8 @@ export class Grouping implements GroupHost {
     this.#logger = shard.context.logger
     this.#table = new GroupTable(memory, shard.layout)
     this.#writer = new DeliveryWriter(shard.views, shard.out)
+    this.#entries = new GroupEntries(shard)
+    this.#admin = new GroupAdmin(shard, this)
   }
 
   get nowMs(): number {
@@ -83,13 +78,17 @@ export class Grouping implements GroupHost {
     return this.#shard.journal.batch
   }
 
+  get committedBatch(): number {
+    return this.#shard.journal.deliveredBatch
+  }
+
   get size(): number {
     return this.#byId.size
   }
 
   /** Groups that wait for their turn, or losses that were not told. */
   get hasWork(): boolean {
-    return this.#awake.length > 0 || this.#losses.size > 0
+    return this.#awake.length > 0 || this.#untold.size > 0
   }
 
   /** When tick() is wanted next, ms; Infinity: not at all. */
@@ -116,16 +115,17 @@ export class Grouping implements GroupHost {
   /** Takes over the groups that scan() found; the topics are there already. */
   takeOver(found: ReturnType<GroupTable['scan']>): void {
     for (const { offset, members } of found) {
-      const record = this.#table.open(offset)
+      const record = this.#table.open(offset, this.committedBatch)
       const topic = this.#shard.topics.get(record.topicId)
       if (topic === undefined) {
         this.#table.delete(record) // Its topic was deleted, and the thread died before it was.
         for (const member of members) this.#table.removeMember(member.id)
         continue
       }
-      const group = new Group(this, record, topic.log, members, this.#shard.journal.deliveredBatch)
+      const group = new Group(this, record, topic.log, members)
       this.#add(topic, group)
       for (const { id } of members) this.#byMember.set(id, { topic, group })
+      this.#noteUntold(group)
       this.wake(group)
     }
   }
@@ -137,6 +137,23 @@ export class Grouping implements GroupHost {
     for (const group of groups.values()) this.wake(group)
   }
 
+  /** Entries of the topic have expired, and the log is about to drop them. */
+  onExpired(topic: Topic): void {
+    for (const group of this.#byTopic.get(topic.id)?.values() ?? []) {
+      group.onExpired()
+      this.wake(group)
+    }
+  }
+
+  /** The first entry of the topic that some group wants even if it has expired; Infinity for none. */
+  holdsFrom(topic: Topic): number {
+    let first = Number.POSITIVE_INFINITY
+    for (const group of this.#byTopic.get(topic.id)?.values() ?? []) {
+      first = Math.min(first, group.holdsFrom)
+    }
+    return first
+  }
+
   wake(group: Group): void {
     if (group.isAwake) return
     group.isAwake = true
@@ -145,6 +162,7 @@ export class Grouping implements GroupHost {
 
   /** Gives members what they may have. False when outbound room ran out. */
   dispatch(): boolean {
+    if (!this.hasWork) return true // As on every broker without groups: nothing is even allocated.
     if (!this.#tellLosses()) return false
     const awake = this.#awake
     const more: Group[] = []
@@ -182,27 +200,28 @@ export class Grouping implements GroupHost {
       if (group.members.size > 0) record.lastActiveMs = nowMs
       else if (nowMs - record.lastActiveMs > options.expire_after_ms && this.#shard.hasRoom) {
         this.#logger.info({ topic: topic.name, group: record.name }, 'idle group deleted')
-        this.#delete(topic, group, false)
+        this.delete(topic, group, false)
       }
     }
   }
 
   onTopicDeleted(topic: Topic): void {
     for (const group of [...(this.#byTopic.get(topic.id)?.values() ?? [])]) {
-      this.#delete(topic, group, true)
+      this.delete(topic, group, true)
     }
   }
 
   join(request: RequestOf<'join'>): number {
     const shard = this.#shard
     const { token, topic: topicName, group: name, member: id, options, start } = request
-    const topic = shard.findOrCreate(topicName)
+    const topic = shard.catalog.findOrCreate(topicName)
     if (!(topic instanceof Topic)) {
       shard.notices.refuse(token, topic.reply, topic.message)
       return 0
     }
     const known = this.#byTopic.get(topic.id)?.get(name)
-    const group = known ?? this.#create(topic, name, options, startSeqOf(start, topic, shard))
+    const group =
+      known ?? this.create(topic, name, options, resolveStart(start, topic, shard).startSeq)
     if (!(group instanceof Group)) {
       shard.notices.refuse(token, group.reply, group.message)
       return 0
@@ -222,6 +241,7 @@ export class Grouping implements GroupHost {
       }
       this.#byMember.set(id, { topic, group })
       group.join(member)
+      this.#noteUntold(group)
     }
     this.wake(group)
     shard.notices.send({
@@ -242,6 +262,7 @@ export class Grouping implements GroupHost {
     if (found === undefined) return 0
     this.#byMember.delete(id)
     found.group.leave(id)
+    if (found.group.members.size === 0) this.#untold.delete(found.group)
     found.group.record.lastActiveMs = this.nowMs
     this.#table.removeMember(id) // Last: a successor must find the member whose messages it is to free.
     this.wake(found.group)
@@ -259,59 +280,24 @@ export class Grouping implements GroupHost {
   }
 
   /** What the HTTP door asks of groups. undefined: there is no room for the answer now. */
-  admin({ token, topic: topicName, action }: RequestOf<'group'>): number | undefined {
-    const { notices } = this.#shard
-    const topic = this.#shard.find(topicName)
-    if (topic === undefined) {
-      const message = `topic ${JSON.stringify(topicName)} does not exist`
-      notices.refuse(token, Reply.topicNotFound, message)
-      return 0
-    }
-    const groups = this.#byTopic.get(topic.id)
-    if (action.do === 'list') {
-      const list = [...(groups?.values() ?? [])].map((group) => this.#summary(topic, group))
-      return notices.tryReply(token, 200, JSON.stringify({ topic: topicName, groups: list }))
-        ? 0
-        : undefined
-    }
-    const known = groups?.get(action.group)
-    if (action.do === 'create') return this.#createByHttp(token, topic, known, action)
-    if (known === undefined) {
-      const message = `topic ${JSON.stringify(topicName)} has no group ${JSON.stringify(action.group)}`
-      notices.refuse(token, Reply.groupNotFound, message)
-      return 0
-    }
-    this.#act(topic, known, action)
-    const isDeleted = action.do === 'delete'
-    const body = isDeleted
-      ? { status: 'deleted', topic: topicName, group: action.group }
-      : this.#details(topic, known)
-    return notices.tryReply(token, 200, JSON.stringify(body)) ? 0 : undefined
+  admin(request: RequestOf<'group'>): number | undefined {
+    return this.#admin.answer(request)
+  }
+
+  /** Those of a topic, by name. */
+  groupsOf(topic: Topic): ReadonlyMap<string, Group> {
+    return this.#byTopic.get(topic.id) ?? NO_GROUPS
   }
 
   /** A SETTLE record; `earlier` is its result when a predecessor had it already. */
   settle(start: number, earlier: number | undefined): number {
-    const { ints, floats, buffer, bytes } = this.#shard.views
+    const { views } = this.#shard
+    const { ints, bytes } = views
     const field = start >> 2
-    const id = ints[field + SettleRecord.member] as number
-    const kind = ints[field + SettleRecord.kind] as SettleKind
-    const delayMs = ints[field + SettleRecord.delayMs] as number
-    const ranges = ints[field + SettleRecord.ranges] as number
-    const reasonStart = start + (ints[field + SettleRecord.reasonStart] as number)
-    const reasonEnd = reasonStart + (ints[field + SettleRecord.reasonLength] as number)
-    const found = this.#byMember.get(id)
+    const found = this.#byMember.get(ints[field + SettleRecord.member] as number)
     let settled = earlier ?? 0
     if (found !== undefined && earlier === undefined) {
-      const reason = buffer.utf8Slice(reasonStart, reasonEnd)
-      const delay = delayMs < 0 ? undefined : delayMs
-      for (let range = 0; range < ranges; range++) {
-        const at = ((start + SettleRecord.headerBytes) >> 3) + range * 2
-        const [first, last] = [floats[at] as number, floats[at + 1] as number]
-        settled +=
-          ints[field + SettleRecord.isUpTo] === 1
-            ? found.group.ackUpTo(id, last)
-            : found.group.settle(kind, id, first, last, delay, reason)
-      }
+      settled = settleRecord(views, start, found.group)
       this.wake(found.group)
     }
     const length = ints[field + SettleRecord.requestLength] as number
@@ -332,9 +318,38 @@ export class Grouping implements GroupHost {
     return this.#shard.mayFilter
   }
 
+  deliver(group: Group, delivery: Delivery): number {
+    if (!this.#shard.hasRoom) return NO_ROOM
+    const sent = this.#writer.write(this.#topicOf(group), group, delivery)
+    if (sent < 0) return sent
+    this.#hasDelivered = true
+    const counter = delivery.attempt > 1 ? 'groupsRedelivered' : 'groupsDelivered'
+    this.#shard.counters.add(counter, sent - delivery.first + 1)
+    return sent
+  }
+
+  bury(group: Group, slot: number, letter: DeadLetter): boolean {
+    // A topic for the dead letters that is made now may be announced.
+    if (!this.#shard.hasRoom) return false
+    return this.#shard.deadLetters.bury(this.#topicOf(group), group, slot, letter)
+  }
+
+  dueAt(dueMs: number): void {
+    this.#nextDueMs = Math.min(this.#nextDueMs, dueMs)
+  }
+
+  lost(group: Group, count: number): void {
+    this.#shard.counters.add('groupsLost', count)
+    this.#noteUntold(group)
+  }
+
+  /** A loss is told when there is somebody to tell. */
+  #noteUntold(group: Group): void {
+    if (group.record.loss.untold !== undefined && group.members.size > 0) this.#untold.add(group)
+  }
+
   hasProperties(group: Group): boolean {
-    const topic = this.#topicOf(group)
-    return topic.features !== 0 || topic.mayExpire
+    return this.#entries.hasProperties(this.#topicOf(group))
   }
 
   isExpired(group: Group, seq: number): boolean {
@@ -343,91 +358,33 @@ export class Grouping implements GroupHost {
   }
 
   classify(group: Group, seq: number): Class {
-    const topic = this.#topicOf(group)
-    const { filter } = group.options
-    if (filter !== '' && !this.#filterOf(filter).wants(topic, seq)) return SKIPPED
-    const { keyStart, keyLength, priority } = this.#read(topic.log.offsetOf(seq))
-    const key =
-      keyLength === 0
-        ? undefined
-        : this.#shard.views.buffer.utf8Slice(keyStart, keyStart + keyLength)
-    return { isSkipped: false, key, priority: priority as Class['priority'] }
-  }
-
-  deliver(
-    group: Group,
-    member: Member,
-    first: number,
-    last: number,
-    attempt: number,
-    dueMs: number,
-  ): number {
-    if (!this.#shard.hasRoom) return NO_ROOM
-    const topic = this.#topicOf(group)
-    const sent = this.#writer.write(topic, group, member, first, last, attempt, dueMs)
-    if (sent < 0) return sent
-    this.#hasDelivered = true
-    const counter = attempt > 1 ? 'groupsRedelivered' : 'groupsDelivered'
-    this.#shard.counters.add(counter, sent - first + 1)
-    return sent
-  }
-
-  bury(group: Group, slot: number, letter: DeadLetter): boolean {
-    return this.#shard.deadLetters.bury(this.#topicOf(group), group, slot, letter)
-  }
-
-  dueAt(dueMs: number): void {
-    this.#nextDueMs = Math.min(this.#nextDueMs, dueMs)
-  }
-
-  lost(group: Group, first: number, last: number, count: number): void {
-    group.record.tally('lost', count)
-    this.#shard.counters.add('groupsLost', count)
-    const { id } = group.record
-    const known = this.#losses.get(id)
-    if (known === undefined) this.#losses.set(id, { first, last, count })
-    else {
-      known.first = Math.min(known.first, first)
-      known.last = Math.max(known.last, last)
-      known.count += count
-    }
-  }
-
-  /** One for every text, however many groups use it; forgotten with the last of them. */
-  #filterOf(text: string): Filter {
-    let filter = this.#filters.get(text)
-    if (filter === undefined) {
-      filter = this.#shard.filters.unnumbered(text)
-      this.#filters.set(text, filter)
-    }
-    return filter
+    return this.#entries.classify(this.#topicOf(group), group.options.filter, seq)
   }
 
   #forgetFilter(text: string): void {
     const isUsed = [...this.#byId.values()].some(({ group }) => group.options.filter === text)
-    if (!isUsed) this.#filters.delete(text)
+    if (!isUsed) this.#entries.forgetFilter(text)
   }
 
   #topicOf(group: Group): Topic {
     return this.#shard.topics.get(group.record.topicId) as Topic
   }
 
-  #read(at: number): EntryProperties {
-    readProperties(this.#shard.views.buffer, at, this.#properties)
-    return this.#properties
-  }
-
   #tellLosses(): boolean {
-    for (const [groupId, { first, last, count }] of this.#losses) {
+    for (const group of this.#untold) {
       if (!this.#shard.hasRoom) return false
+      const { id: groupId, loss } = group.record
+      const { first, last, count } = loss.untold as LostRange
       const { notices } = this.#shard
       notices.send({ op: 'groupGap', groupId, fromSeq: first, toSeq: last, dropped: count })
-      this.#losses.delete(groupId)
+      loss.told(this.batch)
+      this.#hasDelivered = true // The batch has to be committed: only then was it told.
+      this.#untold.delete(group)
     }
     return true
   }
 
-  #create(
+  create(
     topic: Topic,
     name: string,
     given: Partial<GroupOptions>,
@@ -438,64 +395,16 @@ export class Grouping implements GroupHost {
     if (record === undefined) {
       return { reply: Reply.limitExceeded, message: 'MAX_GROUPS or LOG_MEMORY_BYTES is used up' }
     }
-    const group = new Group(this, record, topic.log, [], this.#shard.journal.deliveredBatch)
+    const group = new Group(this, record, topic.log, [])
     this.#add(topic, group)
     this.#logger.debug({ topic: topic.name, group: name }, 'group created')
     return group
   }
 
-  #createByHttp(
-    token: number,
-    topic: Topic,
-    known: Group | undefined,
-    action: Extract<GroupAction, { do: 'create' }>,
-  ): number | undefined {
-    const { notices } = this.#shard
-    const conflict = known === undefined ? undefined : conflictOf(known, action.options)
-    if (conflict !== undefined) {
-      notices.refuse(token, Reply.badRequest, conflict)
-      return 0
-    }
-    const startSeq = startSeqOf(action.start, topic, this.#shard)
-    const group = known ?? this.#create(topic, action.group, action.options, startSeq)
-    if (!(group instanceof Group)) {
-      notices.refuse(token, group.reply, group.message)
-      return 0
-    }
-    const status = known === undefined ? 201 : 200
-    return notices.tryReply(token, status, JSON.stringify(this.#details(topic, group)))
-      ? 0
-      : undefined
-  }
-
-  #act(topic: Topic, group: Group, action: GroupAction): void {
-    const { record } = group
-    switch (action.do) {
-      case 'delete':
-        this.#delete(topic, group, false)
-        return
-      case 'pause':
-        record.isPaused = true
-        return
-      case 'resume':
-        record.isPaused = false
-        break
-      case 'reset':
-        group.reset(startSeqOf(action.start, topic, this.#shard))
-        break
-      case 'update':
-        this.#update(group, action.options)
-        break
-      default:
-        return
-    }
-    this.wake(group)
-  }
-
-  #update(group: Group, options: Partial<GroupOptions>): void {
+  /** Changes what the group does. */
+  update(group: Group, options: Partial<GroupOptions>): void {
     const { filter } = group.options
-    group.options = { ...group.options, ...options }
-    group.record.options = group.options
+    group.update({ ...group.options, ...options })
     if (group.options.filter !== filter) this.#forgetFilter(filter)
   }
 
@@ -507,7 +416,8 @@ export class Grouping implements GroupHost {
     topic.hasGroups = true
   }
 
-  #delete(topic: Topic, group: Group, isTopicGone: boolean): void {
+  /** Its members are told. */
+  delete(topic: Topic, group: Group, isTopicGone: boolean): void {
     const { record } = group
     this.#byId.delete(record.id)
     const groups = this.#byTopic.get(topic.id)
@@ -517,7 +427,7 @@ export class Grouping implements GroupHost {
       topic.hasGroups = false
     }
     this.#awake = this.#awake.filter((other) => other !== group)
-    this.#losses.delete(record.id)
+    this.#untold.delete(group)
     for (const id of group.members.keys()) {
       this.#byMember.delete(id)
       this.#table.removeMember(id)
@@ -526,47 +436,4 @@ export class Grouping implements GroupHost {
     this.#forgetFilter(group.options.filter)
     this.#shard.notices.send({ op: 'groupDeleted', groupId: record.id, isTopicGone })
   }
-
-  #summary(topic: Topic, group: Group): Record<string, unknown> {
-    const { record, ackFloor } = group
-    return {
-      name: record.name,
-      members: group.members.size,
-      paused: record.isPaused,
-      ack_floor: ackFloor,
-      next_seq: record.cursor,
-      lag: Math.max(0, topic.log.lastSeq - ackFloor),
-      outstanding: record.outstanding.size,
-    }
-  }
-
-  #details(topic: Topic, group: Group): Record<string, unknown> {
-    const members = [...group.members.values()].map((member) => ({
-      client_id: member.name === '' ? null : member.name,
-      in_flight: member.inFlight,
-      max_in_flight: member.maxInFlight,
-      paused: member.isPaused,
-    }))
-    return {
-      ...this.#summary(topic, group),
-      topic: topic.name,
-      ...group.record.tallies(),
-      options: group.options,
-      member_list: members.slice(0, MEMBERS_SHOWN_MAX),
-    }
-  }
-}
-
-function startSeqOf(start: RequestOf<'join'>['start'], topic: Topic, shard: Shard): number {
-  return resolveStart(start, topic, shard).startSeq
-}
-
-/** An option that the group has otherwise, in words; or undefined. */
-function conflictOf(group: Group, given: Partial<GroupOptions>): string | undefined {
-  for (const [name, value] of Object.entries(given)) {
-    const has = group.options[name as keyof GroupOptions]
-    if (JSON.stringify(has) === JSON.stringify(value)) continue
-    return `group ${JSON.stringify(group.record.name)} has ${name}=${JSON.stringify(has)}, not ${JSON.stringify(value)}; PATCH it to change it`
-  }
-  return undefined
 }

@@ -21,7 +21,7 @@ import { countersOffset, type ShardLayout, type ShardMemory } from '../shared-me
 import { Counters, SHARD_COUNTERS, type ShardCounter } from '../telemetry/counters.js'
 import { ACKS_ROOM, AckWriter } from './acks.js'
 import { Appender } from './appender.js'
-import { Catalog, type Refusal } from './catalog.js'
+import { Catalog } from './catalog.js'
 import { Control } from './control.js'
 import { DeadLetters } from './dead-letters.js'
 import { Deduplication } from './deduplication.js'
@@ -365,27 +365,6 @@ export class Shard {
   }
 
   // What the parts of the shard ask of it.
-
-  find(name: string): Topic | undefined {
-    return this.topics.named(name)
-  }
-
-  findOrCreate(name: string): Topic | Refusal {
-    return this.catalog.findOrCreate(name)
-  }
-
-  /** Makes a topic that the broker needs itself, whether clients may make any or not. */
-  createNamed(name: string): Topic | Refusal {
-    return this.catalog.create(name)
-  }
-
-  createUnasked(name: string): Topic | Refusal {
-    return this.catalog.create(name)
-  }
-
-  flushTopicNow(topic: Topic): boolean {
-    return this.flushing.flushTopic(topic)
-  }
 
   /**
    * Sees to it that storing this much drops no entry whose EVENTS have not gone out yet: they go out

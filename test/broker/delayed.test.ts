@@ -1,7 +1,7 @@
 /** Delayed messages through the doors of a real broker, and by the SDK. */
 import { expect, test } from 'vitest'
 import { connect } from '../../src/client/ringcast.js'
-import { type Json, JsonClient, startBroker } from './harness.js'
+import { type Json, JsonClient, MsgpackClient, startBroker } from './harness.js'
 
 test('a delayed message comes when it is due, by an alarm of the worker and not by its tick', async () => {
   const { http, wsUrl } = await startBroker()
@@ -70,5 +70,82 @@ test.each(['msgpack', 'json'] as const)(
         ['later', 'k'],
       ])
     client.close()
+  },
+)
+
+const ID = '550e8400-e29b-41d4-a716-446655440000'
+const ID_BYTES = Buffer.from(ID.replaceAll('-', ''), 'hex')
+const HOUR_MS = 3_600_000
+
+test('CANCEL takes back what waits under an id, in both encodings', async () => {
+  const { http, wsUrl } = await startBroker()
+  const json = await JsonClient.connect(wsUrl)
+  const packed = await MsgpackClient.connect(wsUrl)
+  const publish = async () => {
+    const message = { id: ID, payload: 1, delay_ms: HOUR_MS }
+    await http('POST', '/topics/orders/messages', { message })
+  }
+  await publish()
+  await publish()
+  expect(await json.ask({ type: 'cancel', topic: 'orders', id: ID.toUpperCase() })).toMatchObject({
+    type: 'ack',
+    topic: 'orders',
+    count: 2,
+  })
+  await publish()
+  const ack = await packed.ask(12, 'orders', ID_BYTES)
+  expect(ack).toEqual([33, ack[1], 'orders', { count: 1 }])
+  expect((await packed.ask(12, 'orders', ID_BYTES))[3]).toEqual({ count: 0 })
+  await publish()
+  packed.send([12, null, 'orders', ID_BYTES]) // Without an answer; that of the ping comes after it.
+  await packed.ask(4)
+  await expect.poll(async () => (await http('GET', '/topics/orders/delayed')).body['count']).toBe(0)
+
+  const refusals: [Json, string, string][] = [
+    [{ topic: 'orders', id: 'x' }, 'BAD_REQUEST', 'id must be a valid UUID'],
+    [{ topic: 'orders' }, 'BAD_REQUEST', 'id must be a valid UUID'],
+    [{ topic: 'a b', id: ID }, 'BAD_REQUEST', ''],
+    [{ topic: 'none', id: ID }, 'TOPIC_NOT_FOUND', 'topic "none" does not exist'],
+  ]
+  for (const [fields, code, message] of refusals) {
+    const { error } = await json.ask({ type: 'cancel', ...fields })
+    expect(error).toMatchObject({ code, message: expect.stringContaining(message) })
+  }
+  expect((await packed.ask(12, 'orders', Buffer.alloc(15))).slice(2)).toEqual([
+    'BAD_REQUEST',
+    'id must be a bin of 16 bytes',
+    false,
+  ])
+  expect((await packed.ask(12, 'none', ID_BYTES))[2]).toBe('TOPIC_NOT_FOUND')
+  packed.send([12, 'few', 'orders'])
+  await packed.next((frame) => frame[3] === 'CANCEL must have 4 elements')
+})
+
+test.each(['msgpack', 'json'] as const)(
+  '%s: Client.cancel() says whether it came in time, also over the death of a worker',
+  async (encoding) => {
+    const { broker, http, wsUrl } = await startBroker({ WORKERS: '1' })
+    const client = await connect(wsUrl, { encoding })
+    const other = '650e8400-e29b-41d4-a716-446655440000'
+    // Not awaited: a publish of the same turn is before it all the same.
+    void client.publish('orders', 'never', { id: ID, delayMs: HOUR_MS })
+    expect(await client.cancel('orders', ID)).toBe(true)
+    expect(await client.cancel('orders', ID)).toBe(false)
+    await client.publish('orders', 'never', { id: other, delayMs: HOUR_MS })
+    const isDead = broker.supervisor.threads[0]?.terminate()
+    expect(await client.cancel('orders', other)).toBe(true)
+    await isDead
+    expect(await client.cancel('orders', other)).toBe(false)
+    expect((await http('GET', '/topics/orders/delayed')).body['count']).toBe(0)
+    await expect(client.cancel('orders', 'x')).rejects.toMatchObject({ code: 'INVALID_PAYLOAD' })
+    await expect(client.cancel('none', ID)).rejects.toMatchObject({
+      name: 'CancelError',
+      code: 'TOPIC_NOT_FOUND',
+      retryable: false,
+    })
+    const cut = client.cancel('orders', ID)
+    client.close()
+    await expect(cut).rejects.toMatchObject({ code: 'CONNECTION_CLOSED' })
+    await expect(client.cancel('orders', ID)).rejects.toMatchObject({ code: 'CONNECTION_CLOSED' })
   },
 )

@@ -79,6 +79,36 @@ describe.each(ENCODINGS)('in %s', (encoding) => {
     expect(member.delivered[4]).toMatchObject({ seq: 4, attempt: 1 })
   })
 
+  test('release gives back what nobody looked at: it goes to others at once, and is no attempt', async () => {
+    const { wsUrl, info } = await brokerWith('work', 4)
+    const options = { ...EARLIEST, max_deliver: 2, backoff: [60_000] }
+    const one = await GroupMember.join(wsUrl, encoding, 'work', 'all', options)
+    await waitUntil(() => one.delivered.length === 4)
+    await one.say('pause')
+    expect(await one.say('release', [1, [3, 9]])).toMatchObject({ settled: 3 })
+    expect(await one.say('release', 1)).toMatchObject({ settled: 0 }) // It is nobody's any more.
+    expect(await one.say('ack', 1)).toMatchObject({ settled: 0 }) // And was never delivered.
+    const two = await GroupMember.join(wsUrl, encoding, 'work', 'all')
+    await waitUntil(() => two.delivered.length === 3)
+    expect(two.delivered.map(({ seq, attempt }) => [seq, attempt])).toEqual([
+      [1, 1],
+      [3, 1],
+      [4, 1],
+    ])
+    expect(await one.say('release', 3)).toMatchObject({ settled: 0 }) // It is another's.
+    expect(await two.say('nack', 3, { delay_ms: 0 })).toMatchObject({ settled: 1 })
+    await waitUntil(() => two.delivered.length === 4)
+    expect(two.delivered[3]).toMatchObject({ seq: 3, attempt: 2 })
+    // The last attempt, released: there is one left, still.
+    await two.say('pause')
+    expect(await two.say('release', 3)).toMatchObject({ settled: 1 })
+    await two.say('resume')
+    await waitUntil(() => two.delivered.length === 5)
+    expect(two.delivered[4]).toMatchObject({ seq: 3, attempt: 2 })
+    expect((await two.say('release', { up_to: 4 }))?.message).toBe('up_to is for ack only')
+    expect(await info('all')).toMatchObject({ dead_lettered: 0, outstanding: 4 })
+  })
+
   test('what is not so is refused with the field and the rule, and settles nothing', async () => {
     const { wsUrl, info } = await brokerWith('work', 2)
     const member = await GroupMember.join(wsUrl, encoding, 'work', 'all', EARLIEST)

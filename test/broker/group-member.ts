@@ -7,7 +7,7 @@ import { onTestFinished } from 'vitest'
 import { type Json, JsonClient, MsgpackClient, type Packed, sleep } from './harness.js'
 import type { Encoding } from './load.js'
 
-const OPS = { ack: 5, nack: 6, term: 7, working: 8, pause: 9, resume: 10 } as const
+const OPS = { ack: 5, nack: 6, term: 7, working: 8, pause: 9, resume: 10, release: 11 } as const
 export type MemberOp = keyof typeof OPS
 
 /** Payloads are numbers. */

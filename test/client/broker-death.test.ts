@@ -3,8 +3,10 @@
  * there is nothing to recover, and the SDK must not claim that there was.
  */
 import { expect, test } from 'vitest'
-import type { EpochChange, Gap } from '../../src/client/ringcast.js'
+import type { EpochChange, Gap, Joined } from '../../src/client/ringcast.js'
 import { BrokerProcess, Log, open, sleep, waitUntil } from './harness.js'
+
+const GROUP = 'topics/jobs/groups/workers'
 
 interface Truth {
   readonly recovered: boolean[]
@@ -123,3 +125,57 @@ test('a broker that is frozen is left, and found again when it goes on: nothing 
   expect(new Set(results.map((result) => result.epoch)).size).toBe(1)
   expect(noticedMs).toBeLessThan(2000)
 })
+
+test.each(['msgpack', 'json'] as const)(
+  '%s: a consumer joins its group again after a restart, and begins with the new log',
+  async (encoding) => {
+    const first = await BrokerProcess.start()
+    const client = await open(first.url, { encoding })
+    const publisher = await open(first.url)
+    const handled: string[] = []
+    const failures: string[] = []
+    const joined: Joined[] = []
+    let release = () => {}
+    const isReleased = new Promise<void>((resolve) => {
+      release = resolve
+    })
+    const consumer = client.consume<string>(
+      'jobs',
+      'workers',
+      async ({ payload }) => {
+        if (payload === 'old 2') await isReleased // It runs over the end of the broker.
+        handled.push(payload)
+      },
+      { start: 'earliest', ackWaitMs: 60_000 },
+    )
+    consumer.on('joined', (now) => joined.push(now))
+    consumer.on('failure', (error) => failures.push(error.message))
+    await consumer.ready
+    await publisher.publishBatch('jobs', ['old 1', 'old 2', 'old 3'])
+    await waitUntil(() => consumer.running === 1 && consumer.queued === 1)
+    await first.end('SIGKILL')
+    await waitUntil(() => client.state === 'reconnecting' && publisher.state === 'reconnecting')
+    // Of another log, and with seqs that the old one had: nobody may take the one for the other.
+    const published = publisher.publishBatch('jobs', ['new 1', 'new 2', 'new 3'])
+    await BrokerProcess.start(first.port)
+    await published
+    await waitUntil(() => joined.length === 2)
+    release()
+    await waitUntil(() => handled.length === 5)
+    await consumer.flush()
+    expect(handled.filter((payload) => payload.startsWith('old'))).toEqual(['old 1', 'old 2'])
+    expect(handled.filter((payload) => payload.startsWith('new'))).toEqual([
+      'new 1',
+      'new 2',
+      'new 3',
+    ])
+    const [before, after] = joined as [Joined, Joined]
+    expect(before).toMatchObject({ created: true, ackFloor: 0 })
+    expect(after).toMatchObject({ created: true, ackFloor: 0, options: { ack_wait_ms: 60_000 } })
+    expect(after.epoch).not.toBe(before.epoch)
+    expect(failures).toEqual([])
+    // Two acks of the old log would have settled two of the new one.
+    const answer = await fetch(first.url.replace('ws://', 'http://').replace(/ws$/, GROUP))
+    expect(await answer.json()).toMatchObject({ acked: 3, lag: 0, redelivered: 0 })
+  },
+)

@@ -225,15 +225,18 @@ describe.each(ENCODINGS)('in %s', (encoding) => {
     expect(seen.length).toBe(10)
   })
 
-  test('Consumer.stop() finishes what runs and gives back what has not begun', async () => {
+  test('Consumer.stop() finishes what runs and gives back what has not begun: that was no attempt', async () => {
     const done: number[] = []
+    const attempts: number[] = []
     let release = () => {}
-    const { broker, client, consumer, publish } = await scene(async ({ payload }) => {
+    const handler = async ({ payload }: ConsumedMessage<number>) => {
       await new Promise<void>((resolve) => {
         release = resolve
       })
       done.push(payload)
-    })
+    }
+    // With one attempt alone: a delivery that counted would make a dead letter.
+    const { broker, client, consumer, publish } = await scene(handler, { maxDeliver: 1 })
     await publish(10)
     await waitUntil(() => consumer.running === 1 && consumer.queued === 9)
     const stopped = consumer.stop()
@@ -242,9 +245,13 @@ describe.each(ENCODINGS)('in %s', (encoding) => {
     release()
     await stopped
     expect([done, await ended, consumer.isEnded]).toEqual([[1], [undefined], true])
-    const after = client.consume<number>('jobs', 'workers', ({ payload }) => done.push(payload))
+    const after = client.consume<number>('jobs', 'workers', ({ payload, attempt }) => {
+      done.push(payload)
+      attempts.push(attempt)
+    })
     await untilSettled(broker, 'jobs', 'workers')
     expect(done).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
+    expect(attempts).toEqual([1, 1, 1, 1, 1, 1, 1, 1, 1])
     await after.stop()
     expect(await info(broker, 'jobs', 'workers')).toMatchObject({ members: 0, acked: 10 })
   })

@@ -28,7 +28,7 @@ test('the first snippet of docs/client.md does what it says', async () => {
 
 test('the other snippets of docs/client.md run', async () => {
   const { wsUrl } = await startBroker()
-  expect(snippets.length).toBe(8)
+  expect(snippets.length).toBe(9)
   for (const snippet of snippets.slice(1)) {
     const client = await sdk.connect(wsUrl)
     const orders = client.subscribe('other')

@@ -11,6 +11,7 @@ test('every error has its name, a code for a switch, and says whether to try aga
     new sdk.HandlerError('f', { cause: new Error('inner') }),
     new sdk.ConnectionClosedError('g', true, 4001),
     new sdk.ProtocolError('h'),
+    new sdk.CancelError('TOPIC_NOT_FOUND', false, 'i'),
   ]
   for (const error of errors) expect(error).toBeInstanceOf(sdk.RingcastError)
   expect(errors.map(({ name, code, retryable }) => [name, code, retryable])).toEqual([
@@ -22,6 +23,7 @@ test('every error has its name, a code for a switch, and says whether to try aga
     ['HandlerError', 'HANDLER_ERROR', false],
     ['ConnectionClosedError', 'CONNECTION_CLOSED', true],
     ['ProtocolError', 'PROTOCOL_ERROR', false],
+    ['CancelError', 'TOPIC_NOT_FOUND', false],
   ])
   expect((errors[6] as sdk.ConnectionClosedError).closeCode).toBe(4001)
 })

@@ -81,7 +81,7 @@ test('the window ends, and another topic has another window', () => {
   expect(publish(rig, [1])).toEqual({ seq: 2 })
   for (const requestId of ['x', 'y']) rig.publish('plain', [message(1)], { requestId })
   rig.settle()
-  expect(rig.shard.find('plain')?.log.lastSeq).toBe(2)
+  expect(rig.shard.topics.named('plain')?.log.lastSeq).toBe(2)
 })
 
 test('a successor knows what the log holds of the window', () => {

@@ -178,10 +178,12 @@ function play(stepper: Stepper, crashAt: number): boolean {
   expect(result('r2')).toMatchObject({ seq: 1 })
   const cancelled = replies(rig.taken).filter(({ token }) => token === 77)
   expect(only(cancelled).body).toMatchObject({ status: 'cancelled', count: 1 })
-  const { log } = rig.shard.find('a') as NonNullable<ReturnType<typeof rig.shard.find>>
+  const { log } = rig.shard.topics.named('a') as NonNullable<
+    ReturnType<typeof rig.shard.topics.named>
+  >
   expect(log.lastSeq).toBe(4)
   expect(stored(rig)).toEqual([4, 1, 2])
-  expect(rig.shard.find('$events.a')?.log.lastSeq).toBe(1)
+  expect(rig.shard.topics.named('$events.a')?.log.lastSeq).toBe(1)
   expect(waiting(rig)).toBe(0)
   return hasDied
 }

@@ -134,7 +134,7 @@ test('the old end of the log is given back, the middle when its turn comes', () 
   const rig = new ShardRig()
   rig.publish('a', [message(1, 10), message(2, 10), message(3, 50), message(4, 10), message(5, 0)])
   rig.settle()
-  const log = rig.shard.find('a')?.log
+  const log = rig.shard.topics.named('a')?.log
   rig.nowMs += 30
   rig.settle()
   expect([log?.firstSeq, log?.count]).toEqual([3, 3])
@@ -200,7 +200,7 @@ test('a successor goes on where its predecessor was: each expiry is told once', 
   rig.restart()
   rig.settle()
   expect(rig.counters.get('messagesExpired')).toBe(3)
-  expect(rig.shard.find('$events.a')?.log.lastSeq).toBe(3)
+  expect(rig.shard.topics.named('$events.a')?.log.lastSeq).toBe(3)
   expect(notices(rig.taken, 'attach').length).toBeGreaterThan(1)
 })
 
@@ -228,8 +228,8 @@ test('many that expire at once do not hold up a publish for longer than a batch'
   rig.publish('b', [message(1, 0)], { requestId: 'r' })
   rig.run()
   expect(rig.counters.get('messagesExpired')).toBeLessThan(4000)
-  expect(rig.shard.find('b')?.log.lastSeq).toBe(1)
+  expect(rig.shard.topics.named('b')?.log.lastSeq).toBe(1)
   rig.settle()
   expect(rig.counters.get('messagesExpired')).toBe(4000)
-  expect(rig.shard.find('a')?.log.count).toBe(0)
+  expect(rig.shard.topics.named('a')?.log.count).toBe(0)
 })

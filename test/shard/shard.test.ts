@@ -1044,7 +1044,7 @@ test('lower bounds of a topic that is full hold from the next publish on, and hi
   for (let number = 0; number < 40; number++) publish(number)
   rig.ask({ op: 'create', topic: 'a', options: { history_bytes: 4096 } } as never)
   publish(40)
-  const { log } = rig.shard.find('a') as { log: { count: number; bytes: number } }
+  const { log } = rig.shard.topics.named('a') as { log: { count: number; bytes: number } }
   expect(log.bytes).toBeLessThanOrEqual(4096)
   expect(log.count).toBe(3)
   rig.ask({
