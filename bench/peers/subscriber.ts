@@ -46,6 +46,7 @@ let untilUs = 0
 let received = 0
 let lostBefore = 0
 let progress: NodeJS.Timeout | undefined
+let measured = Promise.resolve()
 let rate = { fromMs: 0, fromCount: 0, perSecond: 0 }
 
 listen<ToSubscriber>(async (message) => {
@@ -89,10 +90,13 @@ function start(run: Run): void {
     cpu.begin()
     rate = { fromMs: nowMs(), fromCount: received, perSecond: 0 }
   }, fromMs - nowMs())
-  setTimeout(() => {
-    cpu.end()
-    rate.perSecond = ((received - rate.fromCount) * 1e3) / (nowMs() - rate.fromMs)
-  }, untilMs - nowMs())
+  measured = new Promise((resolve) => {
+    setTimeout(() => {
+      cpu.end()
+      rate.perSecond = ((received - rate.fromCount) * 1e3) / (nowMs() - rate.fromMs)
+      resolve()
+    }, untilMs - nowMs())
+  })
 }
 
 function onPayload(subscriber: Subscriber, payload: Uint8Array): void {
@@ -123,6 +127,7 @@ function reportProgress(): void {
 }
 
 async function drain(published: readonly number[]): Promise<void> {
+  await measured // When much has come at once, the timer may be behind the message that brought us here.
   const beganMs = nowMs()
   const wanted = subscribers.map(({ topic }) =>
     published.map((count, publisher) => (topicOf(shape, publisher) === topic ? count : 0)),
