@@ -56,19 +56,6 @@ export class Doorbell {
     return waiting.async ? waiting.value : undefined
   }
 
-  /**
-   * Sleeps for at most `ms` with the whole thread, event loop included. Returns true when there may be work.
-   * To be woken from this takes two system calls less than to be woken from park(), and no promise.
-   */
-  doze(ms: number, mayWork: () => boolean): boolean {
-    Atomics.store(this.#ints, this.#index, IDLE) // Pairs with the loads in ring().
-    if (!mayWork() && Atomics.wait(this.#ints, this.#index, IDLE, ms) === 'timed-out') {
-      return Atomics.compareExchange(this.#ints, this.#index, IDLE, AWAKE) !== IDLE
-    }
-    Atomics.store(this.#ints, this.#index, AWAKE)
-    return true
-  }
-
   /** Whether the owner sleeps: then it is not stuck, whatever waits for it. */
   get isParked(): boolean {
     return Atomics.load(this.#ints, this.#index) !== AWAKE

@@ -14,9 +14,6 @@ const BATCHES_PER_TURN = 64
 /** How often age is looked at, and how late a lost wake-up would be noticed at worst. */
 const TICK_MS = 1000
 
-/** For so long a shard that ran dry waits with its whole thread, before it lets the event loop wait. */
-const DOZE_MS = 4
-
 export interface DutyCycleOptions {
   readonly shard: Shard
   /** Rung by the gateway when there is work, or room that was waited for. */
@@ -73,14 +70,9 @@ export function runDutyCycle(options: DutyCycleOptions): Promise<void> {
         beat()
         if (shard.runBatch()) gatewayBell.ring()
         if (mustStop() && !shard.hasWork) return end(resolve)
-        if (shard.isBlocked || (!shard.hasWork && !hasDozed())) return park()
+        if (shard.isBlocked || !shard.hasWork) return park()
       }
       setImmediate(() => guarded(run))
-    }
-    /** True when something came soon. */
-    const hasDozed = () => {
-      const ms = Math.min(DOZE_MS, shard.dueInMs)
-      return ms >= 1 && bell.doze(ms, mayWork)
     }
     const park = () => {
       setAlarm()
