@@ -56,6 +56,12 @@ export class Doorbell {
     return waiting.async ? waiting.value : undefined
   }
 
+  /** The owner goes on by itself: what park() gave it settles, so that no promise stays behind. */
+  unpark(): void {
+    Atomics.store(this.#ints, this.#index, AWAKE)
+    Atomics.notify(this.#ints, this.#index)
+  }
+
   /**
    * Sleeps for at most `ms` with the whole thread, event loop included. Returns true when there may be work.
    * To be woken from this takes two system calls less than to be woken from park(), and no promise.
