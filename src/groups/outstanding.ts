@@ -41,7 +41,7 @@ export const DOOMED = 0
 export const IN_FLIGHT = 1
 /** It was given back, or its deadline passed; it goes again at dueMs. */
 export const WAITING = 2
-/** Taken from the log and not delivered yet. */
+/** Taken from the log and not delivered yet, or released: it goes now. */
 export const QUEUED = 3
 
 /** Settles a slot of the table that the group's slot describes, unless it holds another seq by now. */
@@ -165,11 +165,9 @@ export class Outstanding {
 
   /** Takes back a delivery that its member never looked at: the attempt does not count. */
   release(slot: number): void {
-    const field = this.#field(slot)
+    // One store, and QUEUED whatever its attempts: then nobody asks for dueMs, which is still its deadline.
     const attempt = this.attempt(slot) - 1
-    this.#memory.ints[field + PROGRESS] = attempt * ATTEMPT_STEP + (attempt > 0 ? WAITING : QUEUED)
-    // Last: to a successor an entry in flight whose time is over would be an attempt that failed.
-    this.#memory.floats[(field >> 1) + DUE] = 0
+    this.#memory.ints[this.#field(slot) + PROGRESS] = attempt * ATTEMPT_STEP + QUEUED
   }
 
   /** It goes again from `dueMs` on. */

@@ -6,6 +6,7 @@ import { loadStepped, settleThroughDeath } from '../shard/stepped.js'
 const ACK = 1
 const NACK = 2
 const TERM = 3
+const RELEASE = 7
 const RETRY_MS = 1000
 
 const seqsOf = (rig: ShardRig) => deliveries(rig.settle()).flatMap(({ seqs }) => seqs)
@@ -155,6 +156,35 @@ test('whenever the shard dies, what waits for room with the dead letters keeps i
     rig.advance(RETRY_MS + 1)
     rig.settle()
     expect(letters(rig), `after a death at ${crashAt}`).toEqual(['1 term'])
+    if (!hasDied) break
+    deaths++
+  }
+  expect(deaths).toBeGreaterThan(50)
+}, 120_000)
+
+test('whenever the shard dies, what was released on a later attempt goes again at once', async () => {
+  const stepper = await loadStepped()
+  let deaths = 0
+  for (let crashAt = 0; ; crashAt++) {
+    stepper.crashAfter(Number.POSITIVE_INFINITY)
+    const rig = new ShardRig({ shardClass: stepper.Shard })
+    rig.join(1, 'g', { options: { backoff: [0] } })
+    rig.publishNumbers('t', [1])
+    rig.settle()
+    rig.settleSeqs(1, NACK, [1, 1])
+    rig.settle()
+    const before = deliveries(rig.taken).length
+    rig.settleSeqs(1, RELEASE, [1, 1])
+    stepper.crashAfter(crashAt)
+    const hasDied = settleThroughDeath(stepper, rig)
+    stepper.crashAfter(Number.POSITIVE_INFINITY)
+    rig.take()
+    const again = deliveries(rig.taken).slice(before)
+    const what = `after a death at ${crashAt}`
+    expect(
+      again.map(({ attempt }) => attempt),
+      what,
+    ).toEqual([2])
     if (!hasDied) break
     deaths++
   }
