@@ -332,6 +332,7 @@ export class Gateway {
         return
       case 'topicDeleted':
         this.subscribing.onTopicDeleted(link.number, notice)
+        this.members.onTopicDeleted(notice)
         return
       case 'setAside':
         this.subscribing.onSetAside(notice.lag)

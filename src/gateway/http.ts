@@ -10,6 +10,7 @@ import { isUuid, uuidBytes } from '../protocol/uuid.js'
 import { type ControlRequest, PUBLISH_HTTP, type TopicSummary } from '../ring/record.js'
 import { parseTopicOptions } from '../topic-rules.js'
 import type { Gateway } from './gateway.js'
+import { checkTopicOfGroup } from './group-options.js'
 import { deadLetterAction } from './http-dead-letters.js'
 import { groupAction } from './http-groups.js'
 import { wholeNumber } from './query.js'
@@ -304,6 +305,7 @@ export class HttpDoor {
     if (wanted === undefined) return respond(unknownPath(request.path))
     if ('allow' in wanted) return respond(notAllowed(wanted.allow))
     if (method !== 'GET') this.#refuseWhileDraining()
+    if (wanted.do === 'create') checkTopicOfGroup(topic.name)
     this.#ask(topic.shard, { op: 'group', topic: topic.name, action: wanted }, respond)
   }
 

@@ -14,9 +14,9 @@ import {
 } from '../protocol/settle.js'
 import { clientIdOf, groupStartOf } from '../protocol/subscribe-options.js'
 import { type ControlNotice, Deliver, Inbound, SettleRecord } from '../ring/record.js'
-import { DEAD_LETTERS, isPattern, topicNameProblem } from '../routing/topic-name.js'
+import { isPattern } from '../routing/topic-name.js'
 import type { Counters, GatewayCounter } from '../telemetry/counters.js'
-import { checkedOptions } from './group-options.js'
+import { checkedOptions, checkTopicOfGroup } from './group-options.js'
 import type { Outbox } from './outbox.js'
 import type { Publishing } from './publishing.js'
 import type { Requests } from './requests.js'
@@ -98,10 +98,7 @@ export class Members {
     const start = groupStartOf(fields, Date.now())
     const clientId = clientIdOf(fields)
     const topic = this.#names.byName(text)
-    const problem = topicNameProblem(DEAD_LETTERS + topic.name)
-    if (problem !== undefined) {
-      throw new Refusal(Reply.badRequest, `topic of a group, with $dlq. before it, ${problem}`)
-    }
+    checkTopicOfGroup(topic.name)
     const key = keyOf(topic.name, group)
     this.#admit(session, key)
     const membership: Membership = {
@@ -207,11 +204,23 @@ export class Members {
 
   onDeleted(shard: number, { groupId, isTopicGone }: NoticeOf<'groupDeleted'>): void {
     const code = isTopicGone ? 'TOPIC_DELETED' : 'GROUP_DELETED'
-    for (const membership of [...this.#of(shard, groupId)]) {
-      const { session, topic, group } = membership
-      this.#forget(membership)
-      this.#outbox.queue(session, infoFrame(session.format, code, topic, { group }, Date.now()))
+    for (const membership of [...this.#of(shard, groupId)]) this.#tellDeleted(membership, code)
+  }
+
+  /** Those whose groups were deleted with the topic, by a shard that died before it said so. */
+  onTopicDeleted({ topic }: NoticeOf<'topicDeleted'>): void {
+    if (!this.#counts.has(topic)) return
+    for (const membership of [...this.#byId.values()]) {
+      // Who has not joined yet joins the next topic of that name.
+      if (membership.topic !== topic || membership.groupId === 0) continue
+      this.#tellDeleted(membership, 'TOPIC_DELETED')
     }
+  }
+
+  #tellDeleted(membership: Membership, code: 'GROUP_DELETED' | 'TOPIC_DELETED'): void {
+    const { session, topic, group } = membership
+    this.#forget(membership)
+    this.#outbox.queue(session, infoFrame(session.format, code, topic, { group }, Date.now()))
   }
 
   #admit(session: Session, key: string): void {

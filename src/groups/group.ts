@@ -44,6 +44,8 @@ export class Group {
   #turn = 0
   /** Entries have expired that have yet to go to the dead letters. */
   #hasExpired = false
+  /** One of them found no room there: the others are looked at again when that one is. */
+  #isHeldUp = false
 
   /** `members` are those that a predecessor knew. */
   constructor(host: GroupHost, record: GroupRecord, log: GroupLog, members: readonly Member[]) {
@@ -128,6 +130,7 @@ export class Group {
     let settled = 0
     for (const [seq, slot] of [...outstanding.entries()]) {
       if (seq > last || outstanding.member(slot) !== memberId) continue
+      if (outstanding.state(slot) === DOOMED) continue
       if (this.#ledger.settleOne(Settle.ack, memberId, seq, slot, undefined, '')) settled++
     }
     return settled
@@ -135,8 +138,8 @@ export class Group {
 
   /** Gives members what they may have. */
   dispatch(): Dispatched {
-    const { log, record } = this
-    if (record.cursor < log.firstSeq) this.#ledger.skipGone(log.firstSeq)
+    const { record } = this
+    this.#skipGone()
     if (this.#hasExpired) this.#buryExpired()
     if (record.isPaused || this.members.size === 0) {
       return this.#hasExpired ? Dispatched.more : Dispatched.done
@@ -160,7 +163,7 @@ export class Group {
 
   /** Looks at deadlines and delays. */
   tick(): void {
-    this.#ledger.tick()
+    if (this.#ledger.tick() && this.#isHeldUp) this.#hasExpired = this.options.dead_letter_expired
   }
 
   /** Entries of the topic have expired: before the log drops them, some go to the dead letters. */
@@ -278,16 +281,26 @@ export class Group {
     return this.#host.deliver(this, { member, first, last, attempt, dueMs })
   }
 
+  /** What the log has dropped cannot be taken from it any more. */
+  #skipGone(): void {
+    const { log, record } = this
+    if (record.cursor < log.firstSeq) this.#ledger.skipGone(log.firstSeq)
+  }
+
   /** Looks at everything that no member has, as far as the window and one batch go. */
   #buryExpired(): void {
+    this.#skipGone()
     const { record, log } = this
     const { outstanding, cursor } = record
     if (this.#isSorted) this.#classify()
     this.#hasExpired = false
+    this.#isHeldUp = false
     for (const [seq, slot] of [...outstanding.entries()]) {
       const state = outstanding.state(slot)
       if (state === IN_FLIGHT || state === DOOMED || !this.#ledger.isExpired(seq)) continue
-      if (!this.#ledger.expire(seq, slot)) return // The others wait until that one has found room.
+      if (this.#ledger.expire(seq, slot)) continue
+      this.#isHeldUp = true
+      return
     }
     const isOpen = outstanding.size < this.options.window
     this.#hasExpired = isOpen && record.cursor > cursor && record.cursor <= log.lastSeq

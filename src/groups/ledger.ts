@@ -108,12 +108,13 @@ export class Ledger {
     }
   }
 
-  /** Looks at deadlines and delays. */
-  tick(): void {
+  /** Looks at deadlines and delays. True when something that waited for room with the dead letters has it. */
+  tick(): boolean {
     const { nowMs } = this.#host
-    if (nowMs < this.#earliestDueMs) return
+    if (nowMs < this.#earliestDueMs) return false
     const { outstanding } = this.#record
     let earliest = Number.POSITIVE_INFINITY
+    let hasBuried = false
     let hasRoom = true // With the dead letters: who finds none tries again later, and so do all others.
     for (const [seq, slot] of [...outstanding.entries()]) {
       const state = outstanding.state(slot)
@@ -123,8 +124,10 @@ export class Ledger {
           const member = this.#group.members.get(outstanding.member(slot))
           this.failed(seq, slot, member, 'no ack in time', undefined)
         } else if (state === WAITING) this.queue.again(seq)
-        else if (hasRoom) hasRoom = this.giveUp(seq, slot, this.#reasonOf(slot))
-        else outstanding.extend(slot, nowMs + DEAD_LETTER_RETRY_MS)
+        else if (hasRoom) {
+          hasRoom = this.giveUp(seq, slot, this.#reasonOf(slot))
+          hasBuried ||= hasRoom
+        } else outstanding.extend(slot, nowMs + DEAD_LETTER_RETRY_MS)
       }
       // It may be settled by now.
       if (outstanding.find(seq) !== slot) continue
@@ -132,6 +135,7 @@ export class Ledger {
       if (dueMs > nowMs) earliest = Math.min(earliest, dueMs)
     }
     this.#earliestDueMs = Math.max(earliest, nowMs + DEADLINE_GRAIN_MS)
+    return hasBuried
   }
 
   /** The entry is on its way to this member. */

@@ -34,6 +34,8 @@ export class Lineup {
   readonly #lines = new Map<number, Line>()
   /** Key of each keyed entry that is first in its line. */
   readonly #keyOf = new Map<number, number>()
+  /** Entries that are under way, or were, and wait for their place in a line. */
+  readonly #claimed = new Set<number>()
   /** Firsts whose turn has come, by the member their key belongs to. */
   readonly #byMember = new Map<number, SeqQueue>()
   #members: readonly number[] = []
@@ -70,6 +72,7 @@ export class Lineup {
     const line = this.#lines.get(key)
     if (line !== undefined) {
       line.rest.push(seq)
+      this.#claimed.add(seq)
       return
     }
     this.#lines.set(key, { first: seq, rest: new SeqQueue() })
@@ -82,8 +85,12 @@ export class Lineup {
     return own ?? this.#takeByPriority()
   }
 
-  /** An entry that was first in its line goes again: to whom its key belongs now. False: it has no key. */
+  /**
+   * An entry that was first in its line goes again: to whom its key belongs now; one further back when
+   * it is first. False: it has no key.
+   */
   again(seq: number): boolean {
+    if (this.#claimed.has(seq)) return true
     if (!this.#keyOf.has(seq)) return false
     this.#toMember(seq)
     return true
@@ -100,6 +107,7 @@ export class Lineup {
       this.#lines.delete(key)
       return
     }
+    this.#claimed.delete(next)
     line.first = next
     this.#keyOf.set(next, key)
     this.#toMember(next)
@@ -110,6 +118,7 @@ export class Lineup {
     this.#passedBy.fill(0)
     this.#lines.clear()
     this.#keyOf.clear()
+    this.#claimed.clear()
     this.#byMember.clear()
   }
 

@@ -6,8 +6,9 @@
  *   slot  offset  field    type  meaning
  *         0       seq      f64   0: free; stored last when an entry is taken, first when it is settled
  *         8       dueMs    f64   in flight: the deadline of its ack; waiting, doomed: when it may go again
- *         16      member   i32   who has it, or had it last; doomed: −1 − the number of the reason
- *         20      progress i32   how often it was delivered × 4 + IN_FLIGHT, WAITING, QUEUED or DOOMED: one store
+ *         16      member   i32   who has it, or had it last
+ *         20      progress i32   how often it was delivered × 16 + the number of the reason × 4 (doomed only)
+ *                                + IN_FLIGHT, WAITING, QUEUED or DOOMED: one store
  *         24      bytes    i32   of the entry; counts against its member while in flight
  *         28      batch    i32   the batch in which it was delivered last
  *         32      key      i32   hash of its key, 0: none; so its line is known though the log has dropped it
@@ -30,8 +31,9 @@ const PROGRESS = 5
 const BYTES = 6
 const BATCH = 7
 const KEY = 8
-/** One attempt more, in PROGRESS; what is below is the state. */
-const ATTEMPT_STEP = 4
+/** One attempt more, in PROGRESS; what is below is the reason, and below that the state. */
+const ATTEMPT_STEP = 16
+const REASON_STEP = 4
 
 /** It is given up, and waits for room with the dead letters. */
 export const DOOMED = 0
@@ -39,7 +41,7 @@ export const DOOMED = 0
 export const IN_FLIGHT = 1
 /** It was given back, or its deadline passed; it goes again at dueMs. */
 export const WAITING = 2
-/** Taken from the log and not delivered yet. */
+/** Taken from the log and not delivered yet, or released: it goes now. */
 export const QUEUED = 3
 
 /** Settles a slot of the table that the group's slot describes, unless it holds another seq by now. */
@@ -163,11 +165,9 @@ export class Outstanding {
 
   /** Takes back a delivery that its member never looked at: the attempt does not count. */
   release(slot: number): void {
-    const field = this.#field(slot)
+    // One store, and QUEUED whatever its attempts: then nobody asks for dueMs, which is still its deadline.
     const attempt = this.attempt(slot) - 1
-    this.#memory.ints[field + PROGRESS] = attempt * ATTEMPT_STEP + (attempt > 0 ? WAITING : QUEUED)
-    // Last: to a successor an entry in flight whose time is over would be an attempt that failed.
-    this.#memory.floats[(field >> 1) + DUE] = 0
+    this.#memory.ints[this.#field(slot) + PROGRESS] = attempt * ATTEMPT_STEP + QUEUED
   }
 
   /** It goes again from `dueMs` on. */
@@ -182,12 +182,15 @@ export class Outstanding {
     const { ints, floats } = this.#memory
     const field = this.#field(slot)
     floats[(field >> 1) + DUE] = dueMs
-    ints[field + PROGRESS] = this.attempt(slot) * ATTEMPT_STEP + DOOMED // From here on it is never sent.
-    ints[field + MEMBER] = -1 - reason
+    // From here on it is never sent.
+    ints[field + PROGRESS] = this.attempt(slot) * ATTEMPT_STEP + reason * REASON_STEP + DOOMED
   }
 
+  /** The number of the reason; of a doomed one only. */
   doomedFor(slot: number): number {
-    return -1 - this.member(slot)
+    return (
+      ((this.#memory.ints[this.#field(slot) + PROGRESS] as number) % ATTEMPT_STEP) / REASON_STEP
+    )
   }
 
   extend(slot: number, dueMs: number): void {
@@ -207,11 +210,11 @@ export class Outstanding {
   }
 
   attempt(slot: number): number {
-    return (this.#memory.ints[this.#field(slot) + PROGRESS] as number) >> 2
+    return Math.floor((this.#memory.ints[this.#field(slot) + PROGRESS] as number) / ATTEMPT_STEP)
   }
 
   state(slot: number): number {
-    return (this.#memory.ints[this.#field(slot) + PROGRESS] as number) & (ATTEMPT_STEP - 1)
+    return (this.#memory.ints[this.#field(slot) + PROGRESS] as number) & (REASON_STEP - 1)
   }
 
   bytes(slot: number): number {

@@ -344,10 +344,11 @@ export class TopicLog {
   /** Larger blocks for the entries; false, and nothing changed, when memory is short. */
   #tryResize(dataBytes: number, indexSlots: number, reserve: number): boolean {
     const { blocks } = this.#memory
-    if (blocks.freeBytes - dataBytes - indexSlots * 4 < reserve) return false
+    const isLarger = dataBytes !== this.#dataBytes
+    const wanted = indexSlots * 4 + (isLarger ? dataBytes : 0)
+    if (blocks.freeBytes - wanted < reserve) return false
     const index = blocks.tryAllocate(indexSlots * 4)
     if (index < 0) return false
-    const isLarger = dataBytes !== this.#dataBytes
     if (!isLarger || this.#tryExtend(dataBytes)) {
       this.#copyIndex(index, indexSlots)
       this.#replaceBlocks(this.#data, dataBytes, index, indexSlots, this.#tail, this.#padStart)

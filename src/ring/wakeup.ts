@@ -56,6 +56,12 @@ export class Doorbell {
     return waiting.async ? waiting.value : undefined
   }
 
+  /** The owner goes on by itself: what park() gave it settles, so that no promise stays behind. */
+  unpark(): void {
+    Atomics.store(this.#ints, this.#index, AWAKE)
+    Atomics.notify(this.#ints, this.#index)
+  }
+
   /** Whether the owner sleeps: then it is not stuck, whatever waits for it. */
   get isParked(): boolean {
     return Atomics.load(this.#ints, this.#index) !== AWAKE

@@ -73,7 +73,7 @@ export class Control {
       case 'pauseMember':
         return this.#shard.grouping.pauseMember(request)
       case 'group':
-        return this.#shard.grouping.admin(request)
+        return this.#shard.grouping.admin(request, ordinal)
       case 'deadLetters':
         return this.#shard.deadLetters.admin(request.token, request.topic, request.action)
     }
@@ -192,6 +192,7 @@ export class Control {
     const slots = shard.delayed.slotsOf(topic, id)
     const count = shard.resultOf(ordinal) ?? slots.length
     shard.noteResult(ordinal, count)
+    shard.endBatch() // A successor that cancels again must not find what came under this id later.
     shard.delayed.cancel(slots)
     shard.notices.reply(token, 200, { status: 'cancelled', topic: name, count })
     return count

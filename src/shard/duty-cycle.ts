@@ -49,7 +49,15 @@ export function runDutyCycle(options: DutyCycleOptions): Promise<void> {
     const onTick = () => {
       beat()
       shard.evictExpired()
-      if (mayWork()) run()
+      wake()
+    }
+    /** True while only the bell makes it go on; otherwise a turn is on its way. */
+    let isParked = false
+    /** Goes on without the bell. Not when a turn is on its way: there would be one more from then on. */
+    const wake = () => {
+      if (!isParked || !mayWork()) return
+      bell.unpark()
+      run()
     }
     /** Wakes us for the next timer of the shard, if that is before the tick. */
     let alarm: NodeJS.Timeout | undefined
@@ -60,12 +68,14 @@ export function runDutyCycle(options: DutyCycleOptions): Promise<void> {
     }
     const onAlarm = () => {
       beat()
-      if (mayWork()) run()
-      else if (!shard.isBlocked) setAlarm()
+      if (!isParked) return // It is set again before the thread sleeps.
+      wake()
+      if (isParked && !shard.isBlocked) setAlarm()
     }
     let turn = 0
     const run = () => {
       turn++
+      isParked = false
       for (let batch = 0; batch < BATCHES_PER_TURN; batch++) {
         beat()
         if (shard.runBatch()) gatewayBell.ring()
@@ -78,6 +88,7 @@ export function runDutyCycle(options: DutyCycleOptions): Promise<void> {
       setAlarm()
       const rung = bell.park(shard.isBlocked ? BLOCKED : IDLE, mayWork)
       const parkedAt = turn
+      isParked = rung !== undefined
       if (rung === undefined) setImmediate(() => guarded(run))
       // A tick may have found the work first; then this wake-up is not ours any more.
       else rung.then(() => parkedAt === turn && guarded(run), reject)

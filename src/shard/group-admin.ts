@@ -25,7 +25,10 @@ export class GroupAdmin {
   }
 
   /** undefined: there is no room for the answer now. */
-  answer({ token, topic: topicName, action }: RequestOf<'group'>): number | undefined {
+  answer(
+    { token, topic: topicName, action }: RequestOf<'group'>,
+    ordinal: number,
+  ): number | undefined {
     const { notices } = this.#shard
     const topic = this.#shard.topics.named(topicName)
     if (topic === undefined) {
@@ -42,17 +45,29 @@ export class GroupAdmin {
     }
     const known = groups.get(action.group)
     if (action.do === 'create') return this.#createByHttp(token, topic, known, action)
-    if (known === undefined) {
-      const message = `topic ${JSON.stringify(topicName)} has no group ${JSON.stringify(action.group)}`
-      notices.refuse(token, Reply.groupNotFound, message)
-      return 0
-    }
+    if (action.do === 'delete') return this.#delete(token, topic, action.group, ordinal)
+    if (known === undefined) return this.#refuseUnknown(token, topicName, action.group)
     this.#act(topic, known, action)
-    const isDeleted = action.do === 'delete'
-    const body = isDeleted
-      ? { status: 'deleted', topic: topicName, group: action.group }
-      : this.#details(topic, known)
-    return notices.tryReply(token, 200, JSON.stringify(body)) ? 0 : undefined
+    return notices.tryReply(token, 200, JSON.stringify(this.#details(topic, known))) ? 0 : undefined
+  }
+
+  /** The result, the group's id, is noted first: a successor that finds it sees to the effect. */
+  #delete(token: number, topic: Topic, name: string, ordinal: number): number {
+    const { notices } = this.#shard
+    const known = this.#grouping.groupsOf(topic).get(name)
+    const groupId = this.#shard.resultOf(ordinal) ?? known?.record.id ?? 0
+    this.#shard.noteResult(ordinal, groupId)
+    if (groupId === 0) return this.#refuseUnknown(token, topic.name, name)
+    if (known?.record.id === groupId) this.#grouping.delete(topic, known, false)
+    else notices.send({ op: 'groupDeleted', groupId, isTopicGone: false }) // Nobody was told.
+    notices.reply(token, 200, { status: 'deleted', topic: topic.name, group: name })
+    return groupId
+  }
+
+  #refuseUnknown(token: number, topic: string, group: string): number {
+    const message = `topic ${JSON.stringify(topic)} has no group ${JSON.stringify(group)}`
+    this.#shard.notices.refuse(token, Reply.groupNotFound, message)
+    return 0
   }
 
   #createByHttp(
@@ -82,9 +97,6 @@ export class GroupAdmin {
   #act(topic: Topic, group: Group, action: GroupAction): void {
     const { record } = group
     switch (action.do) {
-      case 'delete':
-        this.#grouping.delete(topic, group, false)
-        return
       case 'pause':
         record.isPaused = true
         return

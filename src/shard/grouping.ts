@@ -280,8 +280,8 @@ export class Grouping implements GroupHost {
   }
 
   /** What the HTTP door asks of groups. undefined: there is no room for the answer now. */
-  admin(request: RequestOf<'group'>): number | undefined {
-    return this.#admin.answer(request)
+  admin(request: RequestOf<'group'>, ordinal: number): number | undefined {
+    return this.#admin.answer(request, ordinal)
   }
 
   /** Those of a topic, by name. */

@@ -233,3 +233,18 @@ describe('a broker that is not well', () => {
     expect(rig.gateway.requests.size).toBe(0)
   })
 })
+
+test('a topic whose dead letters could have no topic has no group, and none is made', () => {
+  const door = new Door()
+  const longest = 'x'.repeat(255 - '$dlq.'.length)
+  for (const [name, status] of [
+    [longest, 201],
+    [`${longest}x`, 400],
+  ] as const) {
+    expect(door.ask('POST', '/topics', { name }).status).toBe(201)
+    expect(door.ask('POST', `/topics/${name}/groups`, { name: 'g' }).status).toBe(status)
+    expect(door.ask('GET', `/topics/${name}/groups`).body['groups']).toHaveLength(
+      status === 201 ? 1 : 0,
+    )
+  }
+})

@@ -36,12 +36,12 @@ export class PriorityWatch {
   /** Before the model takes note of the delivery. */
   onDelivered(entry: Entry, entries: readonly Entry[]): void {
     const { priority } = entry
-    if (entry.attempts > 0) return
     if (entry.isReleased) {
       this.#streaks[priority] = 0 // After a death it has its turn in the line, and that counts.
       this.#noteHigher(priority)
       return
     }
+    if (entry.attempts > 0) return
     const unsettled = entries.filter(({ state }) => ['new', 'held', 'back'].includes(state))
     if (unsettled.length > this.#window) {
       this.onReset()

@@ -105,9 +105,10 @@ describe('TopicLog.prepare()', () => {
   test('TopicLog.prepare() finds no memory for a batch over the blocks, and changes nothing', () => {
     const some = scene({ memoryBytes: 12 * KiB })
     for (let n = 0; n < 5; n++) appendOne(some, 100)
+    expect(some.memory.blocks.tryAllocate(4 * KiB)).toBeGreaterThan(0)
     const before = everything(some)
     expect(some.log.prepare(1, 9 * KiB)).toBe(NO_LOG_MEMORY) // Data would be 16 KiB.
-    expect(some.log.prepare(900, 4 * KiB)).toBe(NO_LOG_MEMORY) // Another 4 KiB, and an index of 4.
+    expect(some.log.prepare(900, 4 * KiB)).toBe(NO_LOG_MEMORY) // An index of 4 KiB; 3 are left.
     expect(everything(some)).toEqual(before)
     expect(appendOne(some, 100)).toBe(6)
   })
@@ -162,6 +163,15 @@ describe('TopicLog.prepare()', () => {
     appendOne(some, 0)
     expect(some.log.blockBytes).toBe(FIRST_BLOCKS + 4 * INDEX_SLOTS_MIN)
     expect(some.log.firstSeq).toBe(1)
+  })
+
+  test('TopicLog.prepare() grows the index alone though there is no room for the entries once more', () => {
+    const some = scene({ memoryBytes: DATA_BYTES_MIN * 64, bytes: DATA_BYTES_MIN * 32 })
+    appendOne(some, DATA_BYTES_MIN * 31)
+    const { blocks } = some.memory
+    while (blocks.freeBytes > DATA_BYTES_MIN * 8) blocks.tryAllocate(DATA_BYTES_MIN)
+    for (let n = 1; n <= INDEX_SLOTS_MIN; n++) appendOne(some, 0)
+    expect([some.log.firstSeq, some.log.count]).toEqual([1, INDEX_SLOTS_MIN + 1])
   })
 
   test('TopicLog.prepare() doubles a block in place when what is behind it is free', () => {

@@ -121,3 +121,11 @@ test('Doorbell uses its own word only', async () => {
   await turn()
   expect(ints.findIndex((word) => word !== 0)).toBe(-1)
 })
+
+test('Doorbell.unpark() settles what park() gave, and is awake', async () => {
+  const { bell, word } = doorbell()
+  const sleep = bell.park(BLOCKED, () => false)
+  bell.unpark()
+  expect(word()).toBe(AWAKE)
+  expect(await wakes(sleep)).toBe(true)
+})

@@ -195,3 +195,28 @@ test('whenever the shard dies, each message moves once, is cancelled once, expir
   for (let crashAt = 0; play(stepper, crashAt); crashAt += every) deaths++
   expect(deaths).toBeGreaterThan(50)
 }, 120_000)
+
+test('whenever the shard dies, what comes under the id of a cancelled message is not cancelled', async () => {
+  const stepper = await loadStepped()
+  const every = Number(process.env['RECOVERY_EVERY'] ?? 7)
+  let deaths = 0
+  for (let crashAt = 0; ; crashAt += every) {
+    stepper.crashAfter(Number.POSITIVE_INFINITY)
+    const rig = new ShardRig({ shardClass: stepper.Shard })
+    publish(rig, [message(5, { delay_ms: 60 })])
+    rig.send({ op: 'cancel', token: 77, topic: 'a', id: id(5) })
+    rig.publish('a', [message(5, { delay_ms: 60 })], { requestId: 'r1' })
+    stepper.crashAfter(crashAt)
+    const hasDied = settleThroughDeath(stepper, rig)
+    stepper.crashAfter(Number.POSITIVE_INFINITY)
+    const cancelled = replies(rig.taken).filter(({ token }) => token === 77)
+    expect(only(cancelled).body).toMatchObject({ count: 1 })
+    expect(waiting(rig), `after a death at ${crashAt}`).toBe(1)
+    rig.nowMs += 100
+    rig.settle()
+    expect(stored(rig)).toEqual([5])
+    if (!hasDied) break
+    deaths++
+  }
+  expect(deaths).toBeGreaterThan(20)
+}, 120_000)

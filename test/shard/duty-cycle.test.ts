@@ -82,6 +82,44 @@ describe('runDutyCycle()', () => {
     await cycle.stop()
   })
 
+  test('has one turn under way, however often the second passes while there is much to do', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    const rig = new ShardRig({ plan: { ringBytes: 4096 * KiB, logMemoryBytes: 16_384 * KiB } })
+    const published = 64 * 256 + 1 // One more than 64 batches take.
+    for (const n of range(1, published)) rig.publishNumbers('a', [n])
+    const cycle = new Cycle(rig)
+    vi.advanceTimersByTime(3000)
+    expect(rig.counters.get('recordsProcessed')).toBe(published - 1)
+    await aWhile()
+    expect(rig.counters.get('recordsProcessed')).toBe(published)
+    await cycle.stop()
+  })
+
+  test('leaves nobody waiting for the bell when it goes on by itself', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    const rig = new ShardRig()
+    const parked: Promise<unknown>[] = []
+    const park = Doorbell.prototype.park
+    const spy = vi.spyOn(Doorbell.prototype, 'park').mockImplementation(function (
+      this: Doorbell,
+      ...given
+    ) {
+      const sleep = park.apply(this, given)
+      if (sleep !== undefined) parked.push(sleep)
+      return sleep
+    })
+    const cycle = new Cycle(rig)
+    const ring = vi.spyOn(Doorbell.prototype, 'ring').mockImplementation(() => {})
+    rig.publishNumbers('a', [1])
+    vi.advanceTimersByTime(1000)
+    ring.mockRestore()
+    spy.mockRestore()
+    expect(parked).toHaveLength(2)
+    const isLetGo = (parked[0] as Promise<unknown>).then(() => true)
+    expect(await Promise.race([isLetGo, aWhile().then(() => false)])).toBe(true)
+    await cycle.stop()
+  })
+
   test('sleeps when the outbound ring is full, and goes on when room is made', async () => {
     const rig = new ShardRig({ plan: { ringBytes: 128 * KiB } })
     rig.subscribe('a')
