@@ -264,6 +264,8 @@ test('nonsense on the wire is refused, and the connection lives', async () => {
     [2, 7, 'work.*', { group: 'all' }],
     [2, 8, 'work', { group: 'all', ack_wait_ms: 1 }],
     [2, 9, 'work', { group: 'all', backoff: [] }],
+    // As JSON, quotes escaped, more than a group's slot holds.
+    [2, 10, 'work', { group: 'all', filter: `key == '${'"'.repeat(700)}'` }],
     [2, 10, 'work', { group: 'all', start: 'earliest', last_n: 3 }],
     [3, 11, 'work', { group: 'all' }],
     [10, 12, 'work', 'all'],
