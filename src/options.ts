@@ -242,7 +242,7 @@ const subscribers = {
     default: 1024,
     min: 1,
     max: 4096,
-    doc: 'Consumer groups of each worker. Each takes 3.3 KiB, and about 32 bytes for every message that it has taken and not settled. Beyond: LIMIT_EXCEEDED.',
+    doc: 'Consumer groups of each worker. Each takes 3.3 KiB, and 40 bytes of LOG_MEMORY_BYTES for every message that it has taken and not settled (a table that doubles). Beyond: LIMIT_EXCEEDED.',
   },
   maxGroupMembers: {
     env: 'MAX_GROUP_MEMBERS',
