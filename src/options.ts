@@ -218,7 +218,7 @@ const subscribers = {
     default: 1000,
     min: 1,
     max: 1_000_000,
-    doc: 'Subscriptions, patterns included, of one connection. Beyond: LIMIT_EXCEEDED.',
+    doc: 'Subscriptions of one connection, patterns and consumer groups included. Beyond: LIMIT_EXCEEDED.',
   },
   maxSubscribersPerTopic: {
     env: 'MAX_SUBSCRIBERS_PER_TOPIC',
