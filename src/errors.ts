@@ -18,7 +18,7 @@ export const Reply = {
     code: 'TOPIC_NOT_FOUND',
     retryable: false,
     status: 404,
-    doc: 'the topic does not exist and `AUTO_CREATE_TOPICS` is off, or there is no such subscription',
+    doc: 'the topic does not exist (publish and subscribe make it, unless `AUTO_CREATE_TOPICS` is off), or there is no such subscription',
   },
   payloadTooLarge: {
     id: 3,
@@ -32,7 +32,7 @@ export const Reply = {
     code: 'LIMIT_EXCEEDED',
     retryable: false,
     status: 429,
-    doc: 'a named bound was reached: topics, patterns, filters, routes, subscribers, subscriptions, log memory',
+    doc: 'a named bound was reached: topics, patterns, filters, routes, groups, members, subscribers, subscriptions, delayed messages, log memory',
   },
   slowConsumer: {
     id: 5,
@@ -46,7 +46,7 @@ export const Reply = {
     code: 'OVERLOADED',
     retryable: true,
     status: 503,
-    doc: 'the broker is saturated; the message was **not** stored',
+    doc: 'the broker is saturated; the message was **not** stored, what was asked was not done',
   },
   shuttingDown: {
     id: 7,

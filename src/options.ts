@@ -218,7 +218,7 @@ const subscribers = {
     default: 1000,
     min: 1,
     max: 1_000_000,
-    doc: 'Subscriptions, patterns included, of one connection. Beyond: LIMIT_EXCEEDED.',
+    doc: 'Subscriptions of one connection, patterns and consumer groups included. Beyond: LIMIT_EXCEEDED.',
   },
   maxSubscribersPerTopic: {
     env: 'MAX_SUBSCRIBERS_PER_TOPIC',
@@ -242,7 +242,7 @@ const subscribers = {
     default: 1024,
     min: 1,
     max: 4096,
-    doc: 'Consumer groups of each worker. Each takes 3.3 KiB, and about 32 bytes for every message that it has taken and not settled. Beyond: LIMIT_EXCEEDED.',
+    doc: 'Consumer groups of each worker. Each takes 3.3 KiB, and 40 bytes of LOG_MEMORY_BYTES for every message that it has taken and not settled (a table that doubles). Beyond: LIMIT_EXCEEDED.',
   },
   maxGroupMembers: {
     env: 'MAX_GROUP_MEMBERS',

@@ -84,6 +84,16 @@ export interface GroupInfo extends Partial<GroupSummary> {
   }[]
 }
 
+export interface DelayedList {
+  /** All that wait; `delayed` may be fewer. */
+  readonly count: number
+  readonly delayed: readonly { readonly id: string; readonly deliver_at: string }[]
+}
+
+export interface Cancelled {
+  readonly count: number
+}
+
 export interface DeadLetter {
   readonly seq: number
   readonly ts: string

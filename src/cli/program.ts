@@ -8,6 +8,7 @@ import { addBench } from './bench.js'
 import { addCompletion } from './completion.js'
 import { addConfig } from './config.js'
 import { addConsume } from './consume.js'
+import { addDelayed } from './delayed.js'
 import { addDlq } from './dlq.js'
 import { exitCodesText } from './exit-codes.js'
 import { explain } from './failure.js'
@@ -62,7 +63,7 @@ export function buildProgram(terminal: Terminal): Command {
     })
     .addHelpText('after', `${EXAMPLES}\n\n${exitCodesText()}`)
   addGlobalOptions(program)
-  const messages = [addPub, addSub, addReq, addReply, addTopics, addHistory]
+  const messages = [addPub, addSub, addReq, addReply, addTopics, addHistory, addDelayed]
   const groups = [addConsume, addGroups, addDlq]
   for (const add of [
     addStart,

@@ -246,7 +246,7 @@ export class Listener {
     if (origin !== '' && this.#allows(origin)) {
       response.writeHeader('Access-Control-Allow-Origin', origin)
       response.writeHeader('Vary', 'Origin')
-      response.writeHeader('Access-Control-Allow-Methods', 'GET, POST, PUT, DELETE, OPTIONS')
+      response.writeHeader('Access-Control-Allow-Methods', 'GET, POST, PUT, PATCH, DELETE, OPTIONS')
       response.writeHeader('Access-Control-Allow-Headers', 'Content-Type')
       response.writeHeader('Access-Control-Max-Age', String(PREFLIGHT_MAX_AGE_SEC))
     }

@@ -174,7 +174,8 @@ export class Subscribing {
       const message = `topic ${JSON.stringify(text)} is subscribed already on this connection`
       throw new Refusal(Reply.badRequest, message)
     }
-    if ((session.subscriptions?.size ?? 0) >= maxSubscriptionsPerConnection) {
+    const count = (session.subscriptions?.size ?? 0) + (session.memberships?.size ?? 0)
+    if (count >= maxSubscriptionsPerConnection) {
       const message = `MAX_SUBSCRIPTIONS_PER_CONNECTION=${maxSubscriptionsPerConnection} reached`
       throw new Refusal(Reply.limitExceeded, message)
     }

@@ -7,6 +7,8 @@ import { Refusal, Reply } from '../errors.js'
 const GROUP_NAME_BYTES_MAX = 128
 /** A list of delays has at most so many. */
 const BACKOFF_STEPS_MAX = 16
+/** Of the filter in JSON, escapes included: all options of a group have to fit its slot (groups/layout.ts). */
+const FILTER_JSON_BYTES_MAX = 1200
 const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS
 
@@ -38,7 +40,7 @@ export interface GroupOptions {
   readonly dead_letter_expired: boolean
   /** CEL; what does not match is settled without a delivery. Empty: everything matches. */
   readonly filter: string
-  /** A group without members and without anything to do is deleted after this. */
+  /** A group without members is deleted after this, whatever it has under way. */
   readonly expire_after_ms: number
 }
 
@@ -100,6 +102,12 @@ export function givenGroupOptions(fields: Fields): Partial<GroupOptions> {
   const filter = present(fields, 'filter')
   if (filter !== undefined) {
     if (typeof filter !== 'string') throw bad('filter must be a string')
+    const bytes = Buffer.byteLength(JSON.stringify(filter))
+    if (bytes > FILTER_JSON_BYTES_MAX) {
+      throw bad(
+        `filter of a group must have at most ${FILTER_JSON_BYTES_MAX} bytes as JSON, got ${bytes}`,
+      )
+    }
     given['filter'] = filter
   }
   const deadLetterExpired = present(fields, 'dead_letter_expired')

@@ -251,6 +251,24 @@ test('a thousand groups on one topic each get everything', async () => {
   expect(await isSettled()).toBe(true)
 }, 30_000)
 
+test('a group counts as one of the MAX_SUBSCRIPTIONS_PER_CONNECTION, whichever comes first', async () => {
+  const { wsUrl } = await startBroker({ WORKERS: '1', MAX_SUBSCRIPTIONS_PER_CONNECTION: '2' })
+  const join = { type: 'subscribe', topic: 'work', group: 'all' }
+  const subscribe = (topic: string) => ({ type: 'subscribe', topic })
+  for (const [one, other] of [
+    [join, subscribe('a')],
+    [subscribe('a'), join],
+  ] as const) {
+    const client = await JsonClient.connect(wsUrl)
+    expect(await client.ask(one)).toMatchObject({ type: 'ack' })
+    expect(await client.ask(other)).toMatchObject({ type: 'ack' })
+    for (const third of [subscribe('b'), { ...join, group: 'others' }]) {
+      const refused = { type: 'error', error: { code: 'LIMIT_EXCEEDED' } }
+      expect(await client.ask(third)).toMatchObject(refused)
+    }
+  }
+})
+
 test('nonsense on the wire is refused, and the connection lives', async () => {
   const { wsUrl } = await brokerWith('work', 1)
   const client = await MsgpackClient.connect(wsUrl)
@@ -264,6 +282,8 @@ test('nonsense on the wire is refused, and the connection lives', async () => {
     [2, 7, 'work.*', { group: 'all' }],
     [2, 8, 'work', { group: 'all', ack_wait_ms: 1 }],
     [2, 9, 'work', { group: 'all', backoff: [] }],
+    // As JSON, quotes escaped, more than a group's slot holds.
+    [2, 10, 'work', { group: 'all', filter: `key == '${'"'.repeat(700)}'` }],
     [2, 10, 'work', { group: 'all', start: 'earliest', last_n: 3 }],
     [3, 11, 'work', { group: 'all' }],
     [10, 12, 'work', 'all'],

@@ -72,6 +72,18 @@ test('consume prints what it is given and acks it; --ack none leaves it to other
   expect((await runHere(['consume', 'orders', 'no name', '--url', httpUrl])).code).toBe(1)
 })
 
+test('consume --count uses up no attempts of what came beyond', async () => {
+  const { wsUrl } = await brokerWith(4)
+  const consume = (...args: string[]) =>
+    runHere(['consume', 'orders', 'billing', '--url', wsUrl, '--json', ...args])
+  expect(jsonLines((await consume('--earliest', '-n', '1')).stdout)).toMatchObject([{ seq: 1 }])
+  expect(jsonLines((await consume('-n', '3')).stdout)).toMatchObject([
+    { seq: 2, attempt: 1 },
+    { seq: 3, attempt: 1 },
+    { seq: 4, attempt: 1 },
+  ])
+})
+
 test('dlq ls, peek, replay and purge show dead letters, and give them back', async () => {
   const { httpUrl, wsUrl, http } = await brokerWith(3)
   const dlq = (...args: string[]) => runHere(['dlq', ...args, '--url', httpUrl])
