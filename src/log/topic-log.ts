@@ -347,9 +347,14 @@ export class TopicLog {
     const isLarger = dataBytes !== this.#dataBytes
     const wanted = indexSlots * 4 + (isLarger ? dataBytes : 0)
     if (blocks.freeBytes - wanted < reserve) return false
+    // First, or the new index might be what stands in the way.
+    const isExtended = isLarger && this.#tryExtend(dataBytes)
     const index = blocks.tryAllocate(indexSlots * 4)
-    if (index < 0) return false
-    if (!isLarger || this.#tryExtend(dataBytes)) {
+    if (index < 0) {
+      if (isExtended) blocks.free(this.#data + this.#dataBytes, this.#dataBytes)
+      return false
+    }
+    if (!isLarger || isExtended) {
       this.#copyIndex(index, indexSlots)
       this.#replaceBlocks(this.#data, dataBytes, index, indexSlots, this.#tail, this.#padStart)
       return true

@@ -287,7 +287,11 @@ describe('the doorbell', () => {
       'const may = mayWork()\n    Atomics.store(this.#ints, this.#index, state)\n    if (may) {',
     ],
     ['park() does not look for work again', 'if (mayWork()) {', 'if (false) {'],
-    ['ring() does not notify', 'Atomics.notify(this.#ints, this.#index)', ''],
+    [
+      'ring() does not notify',
+      '!== AWAKE) {\n      Atomics.notify(this.#ints, this.#index)',
+      '!== AWAKE) {',
+    ],
     ['ring() wakes the blocked only', '!== AWAKE) this.#wake()', '=== BLOCKED) this.#wake()'],
     ['ringIfBlocked() wakes nobody', '=== BLOCKED) this.#wake()', '=== 9) this.#wake()'],
     ['next() reads past tail', 'if (this.#position === this.#tailSeen) return false', ''],
