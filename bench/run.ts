@@ -36,7 +36,8 @@ npm run bench -- groups [--runs N] [--seconds N]    a consumer group of 8, besid
                   may be given several times
   --no-control    leave out the bare uWebSockets.js control
   --only-control  leave out the broker: checks the generator
-  --list          name the scenarios`
+  --list          name the scenarios
+  --help          this`
 
 /** As `ringcast bench` ends. */
 const EXIT_CONDITION = 3
@@ -47,6 +48,10 @@ const { values, positionals } = parseCommandLine()
 process.exitCode = await main()
 
 async function main(): Promise<number> {
+  if (values.help) {
+    console.log(USAGE)
+    return 0
+  }
   if (values.list) return list()
   const [first] = positionals
   if (first === 'idle-connections') return measureIdleConnections(count('connections'))
@@ -150,6 +155,7 @@ function parseCommandLine() {
         'no-control': { type: 'boolean', default: false },
         'only-control': { type: 'boolean', default: false },
         list: { type: 'boolean', default: false },
+        help: { type: 'boolean', short: 'h', default: false },
       },
     })
   } catch (error) {

@@ -26,7 +26,8 @@ const USAGE = `npm run bench:peers -- [options]
   --markdown FILE   write the tables to FILE as well
   --into FILE       put tables, and the picture of --plot, between the markers of a document
   --from FILE       measure nothing: tables and picture of a JSON file of before
-  --list            name systems and scenarios`
+  --list            name systems and scenarios
+  --help            this`
 
 const values = parseCommandLine()
 
@@ -38,6 +39,10 @@ process.exitCode = await main()
 
 async function main(): Promise<number> {
   if (values.install) return installPeers()
+  if (values.help) {
+    console.log(USAGE)
+    return 0
+  }
   if (values.list) return list()
   const report = values.from === undefined ? await measured() : readReport(values.from)
   const tables = markdown(report)
@@ -123,6 +128,7 @@ function parseCommandLine() {
         from: { type: 'string' },
         into: { type: 'string' },
         list: { type: 'boolean', default: false },
+        help: { type: 'boolean', short: 'h', default: false },
       },
     }).values
   } catch (error) {
