@@ -130,8 +130,11 @@ async function runScenario(
       tries: PROBE_TRIES,
     }
     // Nobody judges this one: it is the search's warm-up.
-    const warmUp = { load: { kind: 'open', ratePerSecond: START_RATE }, warmUpMs: 0 } as const
-    await session.run({ ...warmUp, measuredMs: WARM_UP_MS })
+    await session.run({
+      load: { kind: 'open', ratePerSecond: START_RATE },
+      warmUpMs: 0,
+      measuredMs: WARM_UP_MS,
+    })
     return await findHighestRate(limits, async (ratePerSecond) =>
       verdict(
         await session.run({

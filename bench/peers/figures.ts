@@ -5,6 +5,7 @@
  * Rates: a run that failed, or lost something that nobody announced, counts as zero: what is fast
  * and loses is not fast. Latencies: the median over the runs that were carried through.
  */
+import { median } from '../statistics.js'
 import type { Comparison, Outcome } from './compare.js'
 
 export const OURS = 'ringcast'
@@ -36,7 +37,7 @@ function figureOf(comparison: Comparison, scenario: string): Figure | undefined 
   if (outcomes.length === 0 && comparison.leftOut === undefined) return undefined
   const results = outcomes.flatMap(({ result }) => result ?? [])
   const of = (read: (result: (typeof results)[number]) => number | undefined) =>
-    median(results.map((result) => read(result) ?? Number.NaN))
+    median(results.flatMap((result) => read(result) ?? []))
   const rates = outcomes.map(countedRate)
   return {
     system: comparison.system,
@@ -72,15 +73,6 @@ export function rateRatio(figures: readonly Figure[], { rate }: Figure): number 
 export function latencyRatio(figures: readonly Figure[], { p99 }: Figure): number {
   const ours = figures.find(({ system }) => system === OURS)?.p99 ?? Number.NaN
   return p99 / ours
-}
-
-/** NaN for no values. */
-function median(values: readonly number[]): number {
-  const sorted = values.filter((value) => !Number.isNaN(value)).sort((a, b) => a - b)
-  const middle = sorted.length / 2
-  const upper = sorted[Math.floor(middle)] ?? Number.NaN
-  const lower = sorted[Math.ceil(middle) - 1] ?? Number.NaN
-  return (lower + upper) / 2
 }
 
 function isFaulty({ result, failure }: Outcome): boolean {

@@ -22,6 +22,7 @@ import type { Publishing } from './publishing.js'
 import type { Requests } from './requests.js'
 import type { Session } from './session.js'
 import type { ShardLink } from './shard-link.js'
+import { Tally } from './tally.js'
 import type { TopicNames } from './topic-names.js'
 
 const MEMBER_ID_MAX = 2 ** 31 - 1
@@ -55,7 +56,7 @@ export class Members {
   readonly #options: MembersOptions
   readonly #byId = new Map<number, Membership>()
   /** Members by topic. */
-  readonly #counts = new Map<string, number>()
+  readonly #counts = new Tally()
   /** Per shard, by group id. */
   readonly #byGroup: readonly Map<number, Set<Membership>>[]
   #lastId = 0
@@ -136,7 +137,7 @@ export class Members {
     session.memberships ??= new Map()
     session.memberships.set(key, membership)
     this.#byId.set(membership.id, membership)
-    this.#count(topic.name, 1)
+    this.#counts.add(topic.name, 1)
   }
 
   /** Throws Refusal (GROUP_NOT_FOUND) when this connection is no member of it. */
@@ -300,18 +301,12 @@ export class Members {
 
   #forget(membership: Membership): void {
     const { id, session, shard, topic, group, groupId } = membership
-    if (this.#byId.delete(id)) this.#count(topic, -1)
+    if (this.#byId.delete(id)) this.#counts.add(topic, -1)
     session.memberships?.delete(keyOf(topic, group))
     const groups = this.#byGroup[shard] as Map<number, Set<Membership>>
     const members = groups.get(groupId)
     members?.delete(membership)
     if (members?.size === 0) groups.delete(groupId)
-  }
-
-  #count(topic: string, change: number): void {
-    const count = (this.#counts.get(topic) ?? 0) + change
-    if (count === 0) this.#counts.delete(topic)
-    else this.#counts.set(topic, count)
   }
 
   #find(session: Session, topic: string, group: string): Membership {

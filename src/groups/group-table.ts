@@ -188,7 +188,7 @@ export class GroupTable {
     const offset = this.#freeMembers.pop()
     if (offset === undefined) return false
     const { ints, bytes } = this.#memory
-    const name = Buffer.from(member.name).subarray(0, layout.MEMBER_NAME_BYTES_MAX)
+    const name = Buffer.from(member.name)
     ints[(offset + layout.MEMBER_GROUP_ID) >> 2] = groupId
     ints[(offset + layout.MEMBER_FORMAT) >> 2] = member.format
     ints[(offset + layout.MEMBER_MAX_IN_FLIGHT) >> 2] = member.maxInFlight

@@ -31,6 +31,7 @@ const CLASSIFY_MAX = 1024
 const RUN_MAX = 256
 /** Bytes of one delivery; a single larger entry still goes. */
 const RUN_BYTES_MAX = 128 * 1024
+
 export class Group {
   readonly record: GroupRecord
   readonly log: GroupLog
@@ -129,8 +130,8 @@ export class Group {
     const { outstanding } = this.record
     let settled = 0
     for (const [seq, slot] of [...outstanding.entries()]) {
-      if (seq > last || outstanding.member(slot) !== memberId) continue
-      if (outstanding.state(slot) === DOOMED) continue
+      if (seq > last || outstanding.state(slot) !== IN_FLIGHT) continue
+      if (outstanding.member(slot) !== memberId) continue // Whose it was before may not even have seen it.
       if (this.#ledger.settleOne(Settle.ack, memberId, seq, slot, undefined, '')) settled++
     }
     return settled
@@ -169,7 +170,9 @@ export class Group {
   /** Entries of the topic have expired: before the log drops them, some go to the dead letters. */
   onExpired(): void {
     this.#hasExpired = this.options.dead_letter_expired
-    if (this.#hasExpired) this.#buryExpired()
+    if (!this.#hasExpired) return
+    this.#skipGone()
+    this.#buryExpired()
   }
 
   /** Changes what the group does. */
@@ -287,9 +290,8 @@ export class Group {
     if (record.cursor < log.firstSeq) this.#ledger.skipGone(log.firstSeq)
   }
 
-  /** Looks at everything that no member has, as far as the window and one batch go. */
+  /** After #skipGone(): looks at everything that no member has, as far as the window and one batch go. */
   #buryExpired(): void {
-    this.#skipGone()
     const { record, log } = this
     const { outstanding, cursor } = record
     if (this.#isSorted) this.#classify()

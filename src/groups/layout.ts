@@ -25,8 +25,10 @@
  *                12      maxInFlight   i32
  *                16      isPaused      i32
  *                20      nameBytes     i32
- *                24      name          104 B UTF-8, its label
+ *                24      name          128 B UTF-8, its label
  */
+import { CLIENT_ID_BYTES_MAX } from '../protocol/limits.js'
+
 export const GROUP_SLOT_BYTES = 3456
 export const STATE = 0
 export const GROUP_ID = 4
@@ -61,7 +63,6 @@ export const TALLIES = [
 ] as const
 export type Tally = (typeof TALLIES)[number]
 
-export const MEMBER_SLOT_BYTES = 128
 export const MEMBER_ID = 0
 export const MEMBER_GROUP_ID = 4
 export const MEMBER_FORMAT = 8
@@ -69,4 +70,4 @@ export const MEMBER_MAX_IN_FLIGHT = 12
 export const MEMBER_IS_PAUSED = 16
 export const MEMBER_NAME_BYTES = 20
 export const MEMBER_NAME = 24
-export const MEMBER_NAME_BYTES_MAX = MEMBER_SLOT_BYTES - MEMBER_NAME
+export const MEMBER_SLOT_BYTES = MEMBER_NAME + CLIENT_ID_BYTES_MAX

@@ -2,25 +2,18 @@
  * The open loop over real sockets: what leaves, when it says it was due, and what a server that does
  * not read makes of it. Real time, since that is what it is about; nothing asserts how late anything is.
  */
-import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
 import { unpack } from 'msgpackr'
-import { afterEach, expect, test } from 'vitest'
-import { type WebSocket, WebSocketServer } from 'ws'
+import { expect, test } from 'vitest'
+import type { WebSocket } from 'ws'
 import { nowMs } from '../../bench/load/clock.js'
 import { frameTemplate } from '../../bench/load/encode.js'
 import { OpenLoop } from '../../bench/load/open-loop.js'
 import type { LoadPlan } from '../../bench/load/plan.js'
 import type { PublisherConnection, SendOutcome } from '../../bench/load/send-loop.js'
-import { WebSocketClient } from '../../bench/load/websocket.js'
+import { connected } from './socket-pair.js'
 
-const PROTOCOL = 'ringcast.v1.msgpack'
 const RATE = 1000
 const RUN_MS = 200
-const cleanUps: (() => void)[] = []
-afterEach(() => {
-  for (const cleanUp of cleanUps.splice(0)) cleanUp()
-})
 
 interface Arrived {
   readonly dueMs: number
@@ -36,33 +29,7 @@ interface Line {
 }
 
 async function lineOf(index: number, plan: LoadPlan): Promise<Line> {
-  const server = new WebSocketServer({
-    host: '127.0.0.1',
-    port: 0,
-    handleProtocols: () => PROTOCOL,
-    perMessageDeflate: false,
-  })
-  cleanUps.push(() => {
-    for (const peer of server.clients) peer.terminate()
-    server.close()
-  })
-  await once(server, 'listening')
-  const peerReady = once(server, 'connection') as Promise<[WebSocket]>
-  const client = new WebSocketClient({
-    host: '127.0.0.1',
-    port: (server.address() as AddressInfo).port,
-    path: '/ws',
-    protocol: PROTOCOL,
-    sendBytes: 256 * 1024,
-    receiveBytes: 4096,
-    onMessage: () => {},
-    onLost: (reason) => {
-      throw new Error(reason)
-    },
-  })
-  cleanUps.push(() => client.close())
-  await client.opened()
-  const [peer] = await peerReady
+  const { client, peer } = await connected()
   const arrived: Arrived[] = []
   peer.on('message', (bytes: Buffer) => {
     const [, , , messages] = unpack(bytes) as [1, null, string, [2, Buffer][]]

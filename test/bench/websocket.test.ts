@@ -1,55 +1,13 @@
 import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
-import { afterEach, expect, test } from 'vitest'
-import { type WebSocket, WebSocketServer } from 'ws'
+import { expect, test } from 'vitest'
 import { Opcode } from '../../bench/load/frame-reader.js'
 import {
   clientHeaderBytes,
   NO_ROOM,
-  WebSocketClient,
-  type WebSocketOptions,
+  type WebSocketClient,
   writeFrameHeader,
 } from '../../bench/load/websocket.js'
-
-const PROTOCOL = 'ringcast.v1.msgpack'
-const cleanUps: (() => void)[] = []
-afterEach(() => {
-  for (const cleanUp of cleanUps.splice(0)) cleanUp()
-})
-
-/** The other side is the `ws` package, so that nothing here is checked against itself. */
-async function connected(overrides: Partial<WebSocketOptions> = {}, serverProtocol = PROTOCOL) {
-  const server = new WebSocketServer({
-    host: '127.0.0.1',
-    port: 0,
-    handleProtocols: () => serverProtocol,
-    perMessageDeflate: false,
-  })
-  cleanUps.push(() => {
-    for (const peer of server.clients) peer.terminate()
-    server.close()
-  })
-  await once(server, 'listening')
-  const peerReady = once(server, 'connection') as Promise<[WebSocket]>
-  const messages: { payload: Buffer; isBinary: boolean }[] = []
-  const lost: string[] = []
-  const client = new WebSocketClient({
-    host: '127.0.0.1',
-    port: (server.address() as AddressInfo).port,
-    path: '/ws',
-    protocol: PROTOCOL,
-    sendBytes: 256 * 1024,
-    receiveBytes: 4096,
-    onMessage: (bytes, start, end, isBinary) =>
-      messages.push({ payload: Buffer.from(bytes.subarray(start, end)), isBinary }),
-    onLost: (reason) => lost.push(reason),
-    ...overrides,
-  })
-  cleanUps.push(() => client.close())
-  await client.opened()
-  const [peer] = await peerReady
-  return { client, peer, messages, lost }
-}
+import { connected } from './socket-pair.js'
 
 function append(client: WebSocketClient, payload: Buffer): boolean {
   const header = clientHeaderBytes(payload.length)

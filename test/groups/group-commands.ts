@@ -79,21 +79,7 @@ function join(id: number): Command {
     run: (world) => {
       if (world.live.has(id)) return
       world.live.add(id)
-      const { rig } = world
-      world.step(() =>
-        rig.send({
-          op: 'join',
-          token: rig.nextToken(),
-          topic: 't',
-          group: 'g',
-          member: id,
-          name: `member-${id}`,
-          format: 0,
-          maxInFlight: MAX_IN_FLIGHT,
-          options: {},
-          start: { from: 'live' },
-        }),
-      )
+      world.step(() => world.rig.requestJoin(id, 'g', { format: 0, maxInFlight: MAX_IN_FLIGHT }))
     },
   }
 }
@@ -139,13 +125,10 @@ function ackAll(id: number): Command {
   return {
     text: `ack ${id} up to its last`,
     run: (world) => {
-      const seqs = world.heldBy(id).map(({ seq }) => seq)
-      if (seqs.length === 0) return
-      const last = Math.max(...seqs)
-      for (const entry of world.entries) {
-        const isIts = entry.member === id && (entry.state === 'held' || entry.state === 'back')
-        if (isIts && entry.attempts > 0 && entry.seq <= last) world.acked(entry)
-      }
+      const held = world.heldBy(id)
+      if (held.length === 0) return
+      const last = Math.max(...held.map(({ seq }) => seq))
+      for (const entry of held) world.acked(entry)
       world.step(() => world.rig.settleSeqs(id, Kind.ack, [1, last], { isUpTo: true }))
     },
   }

@@ -1,5 +1,6 @@
 /** What becomes of entries in corners that the model does not come to. */
 import { expect, test } from 'vitest'
+import { CLIENT_ID_BYTES_MAX } from '../../src/protocol/limits.js'
 import { deliveries, jsonMessage, only, replies, ShardRig } from '../shard/shard-rig.js'
 import { loadStepped, settleThroughDeath } from '../shard/stepped.js'
 
@@ -185,6 +186,65 @@ test('whenever the shard dies, what was released on a later attempt goes again a
       again.map(({ attempt }) => attempt),
       what,
     ).toEqual([2])
+    if (!hasDied) break
+    deaths++
+  }
+  expect(deaths).toBeGreaterThan(50)
+}, 120_000)
+
+test('the longest label of a member outlives its shard', () => {
+  const rig = new ShardRig()
+  rig.ask({ op: 'create', topic: 't', options: {} } as never)
+  const name = 'é'.repeat(CLIENT_ID_BYTES_MAX / 2)
+  rig.join(1, 'g', { name })
+  rig.join(2, 'g', { name: 'next to it' })
+  rig.restart()
+  const members = ask(rig, { do: 'info', group: 'g' })['member_list'] as { client_id: string }[]
+  expect(members.map(({ client_id }) => client_id).toSorted()).toEqual(['next to it', name])
+})
+
+test('an ack of everything up to a seq leaves what was given back', () => {
+  const rig = new ShardRig()
+  rig.join(1, 'g', { options: { backoff: [1000] } })
+  rig.publishNumbers('t', [1, 2, 3, 4])
+  expect(seqsOf(rig)).toEqual([1, 2, 3, 4])
+  rig.send({ op: 'pauseMember', member: 1, isPaused: true })
+  rig.settleSeqs(1, NACK, [1, 1])
+  rig.settleSeqs(1, RELEASE, [2, 2])
+  rig.settleSeqs(1, ACK, [1, 4], { isUpTo: true })
+  rig.settle()
+  expect(ask(rig, { do: 'info', group: 'g' })).toMatchObject({ outstanding: 2, acked: 2 })
+  expect(deliveries(rig.join(2, 'g'))).toMatchObject([{ seqs: [2], attempt: 1 }])
+  rig.advance(1000)
+  expect(seqsOf(rig)).toEqual([1])
+})
+
+test('whenever the shard dies, an ack of everything up to a seq leaves what was never sent', async () => {
+  const stepper = await loadStepped()
+  const published = [1, 2, 3, 4]
+  let deaths = 0
+  for (let crashAt = 0; ; crashAt++) {
+    stepper.crashAfter(Number.POSITIVE_INFINITY)
+    const rig = new ShardRig({ shardClass: stepper.Shard })
+    rig.join(1, 'g', { options: { backoff: [0] } })
+    rig.publishNumbers('t', published)
+    rig.settle()
+    rig.send({ op: 'leave', member: 1 })
+    rig.settle()
+    const before = deliveries(rig.taken).length
+    rig.requestJoin(2, 'g', { maxInFlight: 3 })
+    stepper.crashAfter(crashAt)
+    const hasDied = settleThroughDeath(stepper, rig)
+    stepper.crashAfter(Number.POSITIVE_INFINITY)
+    const all = () => {
+      rig.take()
+      return deliveries(rig.taken)
+        .slice(before)
+        .flatMap(({ seqs }) => seqs)
+    }
+    rig.settleSeqs(2, ACK, [1, Math.max(...all())], { isUpTo: true })
+    rig.settle()
+    expect(all().toSorted(), `after a death at ${crashAt}`).toEqual(published)
     if (!hasDied) break
     deaths++
   }

@@ -259,8 +259,20 @@ export class ShardRig {
     options: Partial<RequestOf<'join'>> = {},
     topic = 't',
   ): OutRecord[] {
-    return this.ask({
+    this.requestJoin(member, group, options, topic)
+    return this.settle()
+  }
+
+  /** Sends what join() sends, and does not run the shard. */
+  requestJoin(
+    member: number,
+    group: string,
+    options: Partial<RequestOf<'join'>> = {},
+    topic = 't',
+  ): void {
+    this.send({
       op: 'join',
+      token: this.nextToken(),
       topic,
       group,
       member,
