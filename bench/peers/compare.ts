@@ -15,7 +15,8 @@ import { missing, type System, versions } from './systems.js'
 
 /** Clients are processes of their own that have just begun: their code is not compiled yet. */
 const WARM_UP_MS = 2000
-const PROBE_WARM_UP_MS = 200
+/** A new rate finds other sizes of batches: code is compiled anew, heaps grow. */
+const PROBE_WARM_UP_MS = 500
 const PROBE_MS = 1000
 const PROBES_MAX = 12
 /** A hiccup of the machine is no verdict on a rate. */

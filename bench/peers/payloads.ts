@@ -5,10 +5,10 @@
  *   0      4          8       12   16
  *   │ due  │ publisher │ number │ run │ nothing …          uint32, least byte first; due in µs
  *
- * As fast as possible, a message is delivered before so many more are sent as its publisher has
- * credit for: then no library needs its buffer any more, and it is used again. On a schedule nothing
- * bounds what a library holds back, so each message has a buffer of its own. Allocating and filling
- * one took 120 ns, a tenth of what some systems need for the whole way of a message.
+ * Once a message is with all its subscribers no library needs its buffer any more, and it is used
+ * again. Only what is still under way when its place in the ring comes round gets a new one.
+ * Allocating and filling one took 120 ns, a tenth of what some systems need for the whole way of a
+ * message, and at 800,000 messages/s the garbage stopped the publisher for 6 ms five times a second.
  */
 import { Buffer } from 'node:buffer'
 import { PAYLOAD_FACTS_BYTES } from './messages.js'
@@ -17,17 +17,21 @@ export class Payloads {
   readonly #bytes: number
   readonly #ring: Buffer[]
 
-  /** `reusedAfter`: messages after which a buffer is free again; 0 for never. */
-  constructor(bytes: number, reusedAfter: number) {
+  /** `ringLength`: buffers that are used again. */
+  constructor(bytes: number, ringLength: number) {
     this.#bytes = Math.max(PAYLOAD_FACTS_BYTES, bytes)
-    this.#ring = Array.from({ length: reusedAfter }, () => Buffer.allocUnsafe(this.#bytes))
+    this.#ring = Array.from({ length: ringLength }, () => Buffer.allocUnsafe(this.#bytes))
   }
 
-  /** `number` counts the messages of one publisher; a message that no library took is taken again. */
-  take(dueUs: number, publisher: number, number: number, run: number): Buffer {
-    const { length } = this.#ring
-    const payload = length === 0 ? Buffer.allocUnsafe(this.#bytes) : this.#ring[number % length]
-    if (payload === undefined) throw new Error('a ring has no holes')
+  /**
+   * `number` counts the messages of one publisher, of which the first `delivered` need their buffers
+   * no more; a message that no library took is taken again.
+   */
+  take(dueUs: number, publisher: number, number: number, run: number, delivered: number): Buffer {
+    const place = number % this.#ring.length
+    const isFree = number - this.#ring.length < delivered
+    if (!isFree) this.#ring[place] = Buffer.allocUnsafe(this.#bytes)
+    const payload = this.#ring[place] as Buffer
     putUint32(payload, 0, dueUs)
     putUint32(payload, 4, publisher)
     putUint32(payload, 8, number)

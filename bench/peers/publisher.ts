@@ -28,6 +28,8 @@ const GRAIN_MS = 1
 const BACKLOG_MS_MAX = 1000
 /** … but not below so many messages: a hiccup at a low rate. */
 const BACKLOG_MIN = 2000
+/** Open loop: what a publisher has under way in 100 ms at 80 000 messages/s. */
+const PAYLOAD_RING = 8192
 /** After the run, for what the library did not take when it was due. */
 const OVERTIME_MS = 1000
 
@@ -40,7 +42,7 @@ interface Publisher {
   isWaiting: boolean
 }
 
-const NO_PAYLOADS = new Payloads(0, 0)
+const NO_PAYLOADS = new Payloads(0, 1)
 const cpu = new CpuMeter()
 let publishers: Publisher[] = []
 let shape: Shape | undefined
@@ -73,9 +75,9 @@ async function run(message: Run): Promise<void> {
   const { load, schedule } = message
   current = message
   delivered = publishers.map(() => 0)
-  const reusedAfter = load.kind === 'closed' ? load.window : 0
+  const ring = load.kind === 'closed' ? load.window : PAYLOAD_RING
   for (const publisher of publishers) {
-    publisher.payloads = new Payloads(shape?.payloadBytes ?? 0, reusedAfter)
+    publisher.payloads = new Payloads(shape?.payloadBytes ?? 0, ring)
     publisher.sent = 0
   }
   while (nowMs() < schedule.startMs) await pause(schedule.startMs - nowMs()) // Timers may fire early.
@@ -149,7 +151,7 @@ async function bySchedule(message: Run, ratePerSecond: number): Promise<Outcome>
 function publish(publisher: Publisher, run: number, dueMs: number): boolean {
   if (publisher.isWaiting) return false
   const { index, sent, payloads } = publisher
-  const payload = payloads.take(Math.round(dueMs * 1e3), index, sent, run)
+  const payload = payloads.take(Math.round(dueMs * 1e3), index, sent, run, delivered[index] ?? 0)
   if (publisher.link.publish(publisher.topic, payload)) {
     publisher.sent++
     return true
