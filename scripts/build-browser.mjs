@@ -7,13 +7,13 @@ import { build } from 'esbuild'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
-/** A browser has a WebSocket of its own; the fallback for Node 20 is never reached there. */
-const withoutWs = {
-  name: 'without-ws',
+/** A browser has a WebSocket of its own; the one for Node 20 is never reached there. */
+const withoutNodeSocket = {
+  name: 'without-node-socket',
   setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^ws$/ }, () => ({ path: 'ws', namespace: 'without-ws' }))
-    onLoad({ filter: /.*/, namespace: 'without-ws' }, () => ({
-      contents: 'export default undefined',
+    onResolve({ filter: /\/node-socket\.js$/ }, () => ({ path: 'none', namespace: 'none' }))
+    onLoad({ filter: /.*/, namespace: 'none' }, () => ({
+      contents: 'export const nodeWebSocket = undefined',
     }))
   },
 }
@@ -29,6 +29,6 @@ await build({
   target: 'es2022',
   minify: true,
   legalComments: 'inline',
-  plugins: [withoutWs],
+  plugins: [withoutNodeSocket],
   logLevel: 'warning',
 })

@@ -23,6 +23,10 @@ export class Payloads {
     this.#ring = Array.from({ length: ringLength }, () => Buffer.allocUnsafe(this.#bytes))
   }
 
+  get ringLength(): number {
+    return this.#ring.length
+  }
+
   /**
    * `number` counts the messages of one publisher, of which the first `delivered` need their buffers
    * no more; a message that no library took is taken again.

@@ -48,6 +48,8 @@ let publishers: Publisher[] = []
 let shape: Shape | undefined
 let current: Run | undefined
 let delivered: readonly number[] = []
+/** The last run was given up: the library may hold buffers of it. */
+let hasLeftovers = false
 /** There may be room again: wakes who sleeps in news(). */
 let onNews = () => {}
 
@@ -75,9 +77,12 @@ async function run(message: Run): Promise<void> {
   const { load, schedule } = message
   current = message
   delivered = publishers.map(() => 0)
-  const ring = load.kind === 'closed' ? load.window : PAYLOAD_RING
+  const ringLength = load.kind === 'closed' ? load.window : PAYLOAD_RING
   for (const publisher of publishers) {
-    publisher.payloads = new Payloads(shape?.payloadBytes ?? 0, ring)
+    // Not anew for each run: so many buffers are garbage that only a major collection gets rid of.
+    if (hasLeftovers || publisher.payloads.ringLength !== ringLength) {
+      publisher.payloads = new Payloads(shape?.payloadBytes ?? 0, ringLength)
+    }
     publisher.sent = 0
   }
   while (nowMs() < schedule.startMs) await pause(schedule.startMs - nowMs()) // Timers may fire early.
@@ -87,6 +92,7 @@ async function run(message: Run): Promise<void> {
     load.kind === 'closed'
       ? await asFastAsPossible(message, load.window)
       : await bySchedule(message, load.ratePerSecond)
+  hasLeftovers = outcome.isOverrun
   const counts = publishers.map(({ sent }) => sent)
   tell({ type: 'published', counts, cpuShare: cpu.share, ...outcome } satisfies Published)
 }

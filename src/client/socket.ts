@@ -59,7 +59,7 @@ export async function findWebSocket(): Promise<WebSocketClass> {
   const native = (globalThis as { WebSocket?: unknown }).WebSocket
   if (native !== undefined) return native as WebSocketClass
   try {
-    return (await import('ws')).default as unknown as WebSocketClass
+    return (await import('./node-socket.js')).nodeWebSocket()
   } catch {
     throw new ConnectionClosedError('this platform has no WebSocket and `ws` is missing', false)
   }

@@ -1,0 +1,104 @@
+/** The frames that the SDK writes itself, read by the `ws` of somebody else. */
+import { randomBytes, randomInt } from 'node:crypto'
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import { expect, onTestFinished, test, vi } from 'vitest'
+import { WebSocket, WebSocketServer } from 'ws'
+import { nodeWebSocket } from '../../src/client/node-socket.js'
+import type { WebSocketLike } from '../../src/client/socket.js'
+
+const OPEN_MS = 10_000
+
+interface Pair {
+  readonly client: WebSocketLike
+  readonly server: WebSocket
+  /** What the server was sent, binary frames as Buffers. */
+  readonly received: (Buffer | string)[]
+}
+
+async function openPair(): Promise<Pair> {
+  const host = new WebSocketServer({ host: '127.0.0.1', port: 0 })
+  onTestFinished(() => {
+    for (const one of host.clients) one.terminate()
+    host.close()
+  })
+  await once(host, 'listening')
+  const { port } = host.address() as AddressInfo
+  const connected = once(host, 'connection')
+  const client = new (nodeWebSocket())(`ws://127.0.0.1:${port}/`, ['any'])
+  onTestFinished(() => client.terminate?.())
+  const opened = new Promise<void>((resolve) => {
+    client.onopen = () => resolve()
+  })
+  const [server] = (await connected) as [WebSocket]
+  const received: (Buffer | string)[] = []
+  server.on('message', (data: Buffer, isBinary) => received.push(isBinary ? data : String(data)))
+  await opened
+  return { client, server, received }
+}
+
+const arrived = (received: readonly unknown[], count: number) =>
+  vi.waitFor(() => expect(received.length).toBe(count), { timeout: OPEN_MS })
+
+test('it is not plain ws where masking is native', () => {
+  expect(nodeWebSocket()).not.toBe(WebSocket)
+})
+
+test('frames of every kind of length arrive as they were sent, in order, text among them', async () => {
+  const { client, received } = await openPair()
+  const sizes = [0, 1, 125, 126, 4095, 4096, 4097, 65_535, 65_536, 200_001, 3_000_000]
+  const sent: (Buffer | string)[] = []
+  for (let round = 0; round < 40; round++) {
+    const size = sizes[round] ?? randomInt(150_000)
+    const frame = round % 7 === 6 ? 'text '.repeat(size % 5000) : randomBytes(size)
+    const before = Buffer.from(frame)
+    client.send(frame)
+    expect(Buffer.from(frame).equals(before), 'the caller keeps its bytes').toBe(true)
+    sent.push(frame)
+    if (round % 5 === 4) await new Promise((resolve) => setTimeout(resolve, 1))
+  }
+  await arrived(received, sent.length)
+  for (const [index, frame] of sent.entries()) {
+    const got = received[index] as Buffer | string
+    expect(typeof got).toBe(typeof frame)
+    expect(Buffer.from(got).equals(Buffer.from(frame)), `frame ${index}`).toBe(true)
+  }
+})
+
+test('a buffer is not used again while the peer does not read', async () => {
+  const { client, server, received } = await openPair()
+  server.pause()
+  const sent = Array.from({ length: 300 }, (_, index) => Buffer.alloc(100_000, index))
+  for (const frame of sent) {
+    client.send(frame)
+    await new Promise((resolve) => setImmediate(resolve)) // What could leave has left, and come back.
+  }
+  expect(client.bufferedAmount).toBeGreaterThan(10_000_000)
+  server.resume()
+  await arrived(received, sent.length)
+  for (const [index, frame] of sent.entries()) {
+    expect((received[index] as Buffer).equals(frame), `frame ${index}`).toBe(true)
+  }
+  expect(client.bufferedAmount).toBe(0)
+})
+
+test('what is sent while it closes is dropped, as ws does it', async () => {
+  const { client, server, received } = await openPair()
+  const closed = once(server, 'close')
+  client.send(Buffer.alloc(50_000, 1))
+  client.close(1000)
+  client.send(Buffer.alloc(50_000, 2))
+  await closed
+  expect(received.map((frame) => frame[0])).toEqual([1])
+})
+
+test('a URL that is none, and a server that is not there, end as with ws', async () => {
+  const Impl = nodeWebSocket()
+  expect(() => new Impl('nowhere', ['any'])).toThrow(SyntaxError)
+  const client = new Impl('ws://127.0.0.1:1/', ['any'])
+  expect(() => client.send(Buffer.alloc(5000))).toThrow(/CONNECTING/)
+  const message = await new Promise((resolve) => {
+    client.onerror = ((event: { message: string }) => resolve(event.message)) as never
+  })
+  expect(message).toContain('ECONNREFUSED')
+})
