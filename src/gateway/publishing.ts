@@ -155,6 +155,7 @@ export class Publishing {
     if (start >= 0) return start
     if (start !== TOO_LARGE && link.isWorthWaiting) {
       this.#counters.add('publishesHeld')
+      link.wake() // It may still sleep: this turn is not over.
       const deadline = performance.now() + this.#options.publishWaitMs
       do {
         this.#drain()

@@ -12,6 +12,9 @@ import { Doorbell } from '../ring/wakeup.js'
 import { SHARD_BELL, type ShardMemory } from '../shared-memory.js'
 import type { Lag } from './subscription.js'
 
+/** A sleeping shard that has so much to read begins while the front thread goes on reading sockets. */
+const WAKE_AT_BYTES = 4096
+
 export class ShardLink {
   readonly number: number
   readonly views: SharedViews
@@ -23,6 +26,7 @@ export class ShardLink {
   readonly #packr = new Packr({ useRecords: false, variableMapSize: true })
   readonly #unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true })
   readonly #deferred: ControlRequest[] = []
+  #endOfTurn: NodeJS.Immediate | undefined
   /** How far the shard was when holding a publisher back last was in vain. */
   #stuckAt: number | undefined
 
@@ -40,10 +44,15 @@ export class ShardLink {
     return { inbound_bytes: this.in.unread(), outbound_bytes: this.out.unread() }
   }
 
-  /** Sends what was committed to the inbound ring. */
+  /**
+   * Sends what was committed to the inbound ring. A shard that sleeps is woken at the end of this turn
+   * of the event loop, once for all that the sockets brought; at once when it has enough to begin with.
+   */
   publish(): void {
     this.in.publish()
-    this.#bell.ring()
+    if (!this.#bell.isParked) return
+    if (this.in.unread() >= WAKE_AT_BYTES) this.wake()
+    else this.#endOfTurn ??= setImmediate(() => this.wake())
   }
 
   /** Gives the room of the records read so far back to the shard. */
@@ -52,7 +61,10 @@ export class ShardLink {
     this.#bell.ringIfBlocked()
   }
 
+  /** Wakes the shard if it sleeps. Whoever waits for it within a turn does so first. */
   wake(): void {
+    if (this.#endOfTurn !== undefined) clearImmediate(this.#endOfTurn)
+    this.#endOfTurn = undefined
     this.#bell.ring()
   }
 
