@@ -35,7 +35,10 @@ test('it is woken at once by whoever waits for it, and not a second time when th
   send()
   link.wake()
   expect(bell.isParked).toBe(false)
-  expect(bell.park(IDLE, () => false), 'it has read that, and sleeps again').toBeDefined()
+  expect(
+    bell.park(IDLE, () => false),
+    'it has read that, and sleeps again',
+  ).toBeDefined()
   await turnOver()
   expect(bell.isParked).toBe(true)
 })
