@@ -48,8 +48,6 @@ let publishers: Publisher[] = []
 let shape: Shape | undefined
 let current: Run | undefined
 let delivered: readonly number[] = []
-/** The last run was given up: the library may hold buffers of it. */
-let hasLeftovers = false
 /** There may be room again: wakes who sleeps in news(). */
 let onNews = () => {}
 
@@ -75,6 +73,8 @@ async function open(setup: Setup): Promise<void> {
 
 async function run(message: Run): Promise<void> {
   const { load, schedule } = message
+  // Of the run before: the library may still hold their buffers.
+  const hasLeftovers = publishers.some(({ index, sent }) => sent > (delivered[index] ?? 0))
   current = message
   delivered = publishers.map(() => 0)
   const ringLength = load.kind === 'closed' ? load.window : PAYLOAD_RING
@@ -92,7 +92,6 @@ async function run(message: Run): Promise<void> {
     load.kind === 'closed'
       ? await asFastAsPossible(message, load.window)
       : await bySchedule(message, load.ratePerSecond)
-  hasLeftovers = outcome.isOverrun
   const counts = publishers.map(({ sent }) => sent)
   tell({ type: 'published', counts, cpuShare: cpu.share, ...outcome } satisfies Published)
 }

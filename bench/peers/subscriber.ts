@@ -145,6 +145,7 @@ async function drain(published: readonly number[]): Promise<void> {
     if (received !== seen) [seen, seenMs] = [received, nowMs()]
     else if (nowMs() - seenMs > DRAIN_QUIET_MS) break
   }
+  reportProgress() // How it ended: what was lost keeps its buffer.
   current = undefined
   const sum = { received: 0, expected: 0, lost: 0, repeated: 0, outOfOrder: 0 }
   subscribers.forEach(({ tally }, i) => {

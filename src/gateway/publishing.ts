@@ -155,9 +155,10 @@ export class Publishing {
     if (start >= 0) return start
     if (start !== TOO_LARGE && link.isWorthWaiting) {
       this.#counters.add('publishesHeld')
-      link.wake() // It may still sleep: this turn is not over.
       const deadline = performance.now() + this.#options.publishWaitMs
       do {
+        // Shards are woken when a turn ends, and this one does not for a while.
+        for (const each of this.#links) each.wake()
         this.#drain()
         start = link.in.tryClaim(length)
         if (start >= 0) return start

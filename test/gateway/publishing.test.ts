@@ -4,7 +4,10 @@
  * the test, gives it a turn.
  */
 import { describe, expect, test } from 'vitest'
+import type { ShardLink } from '../../src/gateway/shard-link.js'
 import { JSON_TEXT, MSGPACK } from '../../src/ring/record.js'
+import { Doorbell, IDLE } from '../../src/ring/wakeup.js'
+import { SHARD_BELL } from '../../src/shared-memory.js'
 import { type Client, makeRig, type Rig, range } from './rig.js'
 
 const KiB = 1024
@@ -81,6 +84,23 @@ describe('a publish that finds the inbound ring full', () => {
     expect(client.answers('held')).toMatchObject([{ type: 'ack', result: { seq: 2 } }])
     expect(subscriber.seqs('a')).toEqual([1, 2])
     expect(rig.counters.get('publishesHeld')).toBe(1)
+  })
+
+  test('lets no other shard sleep meanwhile, which was given something in the same turn', () => {
+    const rig = makeRig({ plan: { ...plan, workers: 2 }, gateway: { publishWaitMs: 20 } })
+    const client = rig.connect(MSGPACK)
+    const names = range(1, 20).map((n) => `topic-${n}`)
+    const onShard = (shard: number) =>
+      names.find((name) => rig.gateway.names.byName(name).shard === shard) ?? ''
+    fill(rig)
+    const other = rig.gateway.links[1] as ShardLink
+    const bell = new Doorbell(other.views.ints, SHARD_BELL)
+    expect(bell.park(IDLE, () => false)).toBeDefined()
+    client.publish(onShard(1), [1])
+    expect(bell.isParked).toBe(true)
+    client.publish(onShard(0), [2])
+    expect(rig.counters.get('publishesHeld')).toBe(1)
+    expect(bell.isParked).toBe(false)
   })
 
   test('survives that its own connection is closed while it is held', () => {
