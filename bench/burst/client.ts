@@ -6,10 +6,10 @@
  * waiting for anything: the broker has to cope.
  */
 import { Packr, unpackMultiple } from 'msgpackr'
+import { clientHeaderBytes, Opcode, writeClientHeader } from '../../src/protocol/client-frame.js'
 import { ask, topicPath } from '../http-door.js'
 import { fail, listen, tell } from '../load/child.js'
-import { Opcode } from '../load/frame-reader.js'
-import { clientHeaderBytes, WebSocketClient, writeFrameHeader } from '../load/websocket.js'
+import { WebSocketClient } from '../load/websocket.js'
 import { Accounts } from './accounts.js'
 import type { BurstPlan, FromBurst, ToBurst } from './plan.js'
 
@@ -83,7 +83,7 @@ function publishBody({ isAcked }: BurstPlan, number: number): Buffer {
 
 function append(publisher: WebSocketClient, body: Buffer): void {
   const at = publisher.reserve(clientHeaderBytes(body.length) + body.length)
-  writeFrameHeader(publisher.sendBuffer, at, Opcode.binary, body.length)
+  writeClientHeader(publisher.sendBuffer, at, Opcode.binary, body.length)
   publisher.sendBuffer.set(body, at + clientHeaderBytes(body.length))
 }
 

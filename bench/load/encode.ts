@@ -6,6 +6,8 @@
  *   JSON         header  {"type":"publish","topic":…,"message":{"payload":…}}     batch of 1
  *                header  {"type":"publish_batch","topic":…,"messages":[…]}        larger batches
  */
+
+import { clientHeaderBytes, Opcode, writeClientHeader } from '../../src/protocol/client-frame.js'
 import {
   BINARY_FACTS_BYTES,
   JSON_FACTS_BYTES,
@@ -13,11 +15,9 @@ import {
   setJsonNumber,
   setJsonTime,
 } from './facts.js'
-import { Opcode } from './frame-reader.js'
 import { arrayHeader, binHeader, NIL, shortText } from './msgpack.js'
 import type { LoadPlan } from './plan.js'
 import { topicOf } from './topics.js'
-import { clientHeaderBytes, writeFrameHeader } from './websocket.js'
 
 const RAW_ENCODING = 2
 const PUBLISH_OP = 1
@@ -120,7 +120,7 @@ class JsonTemplate implements FrameTemplate {
 function maskedFrame(opcode: number, body: Buffer): Buffer {
   const header = clientHeaderBytes(body.length)
   const frame = Buffer.alloc(header + body.length)
-  writeFrameHeader(frame, 0, opcode, body.length)
+  writeClientHeader(frame, 0, opcode, body.length)
   frame.set(body, header)
   return frame
 }

@@ -11,8 +11,6 @@
  * throws, so that a run with them fails and is not half counted.
  */
 
-export const Opcode = { text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const
-
 export type OnFrame = (area: Buffer, start: number, end: number, opcode: number) => void
 
 export class FrameReader {

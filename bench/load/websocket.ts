@@ -2,7 +2,7 @@
  * A WebSocket client that costs a load generator as little as it can.
  * Runs on: a publisher or subscriber process. Owns: its socket, one send buffer, one receive area.
  *
- * Sending: the caller reserves room, writes whole frames there (see `writeFrameHeader`) and flushes
+ * Sending: the caller reserves room, writes whole frames there (see `writeClientHeader`) and flushes
  * once per turn, so many frames leave in one system call. One write is in flight at most; until the
  * kernel has taken all of it `reserve()` refuses, and `onWritable` tells when it accepts again.
  * Masks are zero: legal, and without the cost of the exclusive-or. `ws` would copy, mask and write
@@ -10,7 +10,8 @@
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { connect, type Socket } from 'node:net'
-import { FrameReader, type OnFrame, Opcode } from './frame-reader.js'
+import { clientHeaderBytes, Opcode, writeClientHeader } from '../../src/protocol/client-frame.js'
+import { FrameReader, type OnFrame } from './frame-reader.js'
 
 const ACCEPT_SUFFIX = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
 const HANDSHAKE_BYTES_MAX = 4096
@@ -113,7 +114,7 @@ export class WebSocketClient {
   send(payload: Uint8Array, opcode: number): void {
     const header = clientHeaderBytes(payload.length)
     const frame = Buffer.allocUnsafe(header + payload.length)
-    writeFrameHeader(frame, 0, opcode, payload.length)
+    writeClientHeader(frame, 0, opcode, payload.length)
     frame.set(payload, header)
     this.#socket.write(frame)
   }
@@ -221,31 +222,4 @@ export class WebSocketClient {
     else this.#options.onLost(reason)
     this.#settle = undefined
   }
-}
-
-/** Length of the header of a masked frame. */
-export function clientHeaderBytes(payloadBytes: number): number {
-  if (payloadBytes < 126) return 6
-  return payloadBytes < 65_536 ? 8 : 14
-}
-
-/** Writes the header of a whole, masked client frame at `at`. */
-export function writeFrameHeader(
-  to: Buffer,
-  at: number,
-  opcode: number,
-  payloadBytes: number,
-): void {
-  to[at] = 0x80 | opcode
-  if (payloadBytes < 126) {
-    to[at + 1] = 0x80 | payloadBytes
-  } else if (payloadBytes < 65_536) {
-    to[at + 1] = 0x80 | 126
-    to.writeUInt16BE(payloadBytes, at + 2)
-  } else {
-    to[at + 1] = 0x80 | 127
-    to.writeUInt32BE(Math.floor(payloadBytes / 2 ** 32), at + 2)
-    to.writeUInt32BE(payloadBytes >>> 0, at + 6)
-  }
-  to.fill(0, at + clientHeaderBytes(payloadBytes) - 4, at + clientHeaderBytes(payloadBytes))
 }

@@ -11,21 +11,18 @@ import { randomFillSync } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { connect, type Socket, type TcpNetConnectOpts } from 'node:net'
 import WebSocket from 'ws'
+import {
+  clientHeaderBytes,
+  MASK_BYTES,
+  Opcode,
+  writeClientHeader,
+} from '../protocol/client-frame.js'
 import { Buffers } from './buffers.js'
 import type { WebSocketClass } from './socket.js'
 
 /** Below it Node cuts the buffer from a block that it has, and `ws` does as well. */
 const LARGE_BYTES_MIN = 4096
-/** Of a large frame: two bytes, eight of length, four of the mask. */
-const HEADER_BYTES_MAX = 14
-const MASK_BYTES = 4
 const MASKS_AT_A_TIME = 1024
-
-const FIN_BINARY = 0x82
-const MASKED = 0x80
-const LENGTH_16 = 126
-const LENGTH_64 = 127
-const LENGTH_16_MAX = 0xffff
 
 type MaskInto = (
   source: Uint8Array,
@@ -79,28 +76,15 @@ function frugal(maskInto: MaskInto): WebSocketClass {
         super.send(data)
         return
       }
-      const frame = buffers.take(HEADER_BYTES_MAX + data.length)
-      const start = writeHeader(frame, data.length)
+      const header = clientHeaderBytes(data.length)
+      const frame = buffers.take(header + data.length)
       const mask = nextMask()
-      frame.set(mask, start - MASK_BYTES)
-      maskInto(data, mask, frame, start, data.length)
-      connection.write(frame.subarray(0, start + data.length), () => buffers.giveBack(frame))
+      writeClientHeader(frame, 0, Opcode.binary, data.length)
+      frame.set(mask, header - MASK_BYTES)
+      maskInto(data, mask, frame, header, data.length)
+      connection.write(frame.subarray(0, header + data.length), () => buffers.giveBack(frame))
     }
   }
-}
-
-/** Returns where the payload begins; the four bytes before that are for the mask. */
-function writeHeader(frame: Uint8Array, length: number): number {
-  const view = new DataView(frame.buffer, frame.byteOffset)
-  frame[0] = FIN_BINARY
-  if (length <= LENGTH_16_MAX) {
-    frame[1] = MASKED | LENGTH_16
-    view.setUint16(2, length)
-    return 4 + MASK_BYTES
-  }
-  frame[1] = MASKED | LENGTH_64
-  view.setBigUint64(2, BigInt(length))
-  return HEADER_BYTES_MAX
 }
 
 /** RFC 6455, 5.3: nobody may foresee it. */

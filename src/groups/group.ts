@@ -91,9 +91,7 @@ export class Group {
     if (member === undefined) return
     this.members.delete(id)
     this.#membersChanged()
-    const { outstanding } = this.record
-    for (const [seq, slot] of [...outstanding.entries()].sort(([one], [other]) => one - other)) {
-      if (outstanding.state(slot) !== IN_FLIGHT || outstanding.member(slot) !== id) continue
+    for (const [seq, slot] of this.#heldBy(id).sort(([one], [other]) => one - other)) {
       this.#ledger.failed(seq, slot, member, 'the member left', 0)
     }
   }
@@ -127,11 +125,9 @@ export class Group {
 
   /** Acks everything that this member has, up to a seq. */
   ackUpTo(memberId: number, last: number): number {
-    const { outstanding } = this.record
     let settled = 0
-    for (const [seq, slot] of [...outstanding.entries()]) {
-      if (seq > last || outstanding.state(slot) !== IN_FLIGHT) continue
-      if (outstanding.member(slot) !== memberId) continue // Whose it was before may not even have seen it.
+    for (const [seq, slot] of this.#heldBy(memberId)) {
+      if (seq > last) continue
       if (this.#ledger.settleOne(Settle.ack, memberId, seq, slot, undefined, '')) settled++
     }
     return settled
@@ -201,6 +197,14 @@ export class Group {
   /** True when entries have to be looked at one by one before anybody gets them. */
   get #isSorted(): boolean {
     return this.isOrdered || this.options.filter !== '' || this.#host.hasProperties(this)
+  }
+
+  /** [seq, slot] of what this member has. A slot also names who had it last, and may not even have seen it. */
+  #heldBy(memberId: number): [number, number][] {
+    const { outstanding } = this.record
+    return [...outstanding.entries()].filter(
+      ([, slot]) => outstanding.state(slot) === IN_FLIGHT && outstanding.member(slot) === memberId,
+    )
   }
 
   #membersChanged(): void {

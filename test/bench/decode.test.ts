@@ -3,8 +3,8 @@ import { expect, test } from 'vitest'
 import { type DecodeSink, JsonDecoder, MsgpackDecoder } from '../../bench/load/decode.js'
 import { frameTemplate } from '../../bench/load/encode.js'
 import type { LoadPlan } from '../../bench/load/plan.js'
-import { clientHeaderBytes } from '../../bench/load/websocket.js'
 import { ONE_TO_ONE } from '../../bench/scenarios/scenario.js'
+import { clientHeaderBytes } from '../../src/protocol/client-frame.js'
 
 const standard = new Packr({ useRecords: false, variableMapSize: true })
 

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { FrameReader, Opcode } from '../../bench/load/frame-reader.js'
+import { FrameReader } from '../../bench/load/frame-reader.js'
+import { Opcode } from '../../src/protocol/client-frame.js'
 
 interface Seen {
   readonly opcode: number

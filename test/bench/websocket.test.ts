@@ -1,19 +1,14 @@
 import { once } from 'node:events'
 import { expect, test } from 'vitest'
-import { Opcode } from '../../bench/load/frame-reader.js'
-import {
-  clientHeaderBytes,
-  NO_ROOM,
-  type WebSocketClient,
-  writeFrameHeader,
-} from '../../bench/load/websocket.js'
+import { NO_ROOM, type WebSocketClient } from '../../bench/load/websocket.js'
+import { clientHeaderBytes, Opcode, writeClientHeader } from '../../src/protocol/client-frame.js'
 import { connected } from './socket-pair.js'
 
 function append(client: WebSocketClient, payload: Buffer): boolean {
   const header = clientHeaderBytes(payload.length)
   const at = client.reserve(header + payload.length)
   if (at === NO_ROOM) return false
-  writeFrameHeader(client.sendBuffer, at, Opcode.binary, payload.length)
+  writeClientHeader(client.sendBuffer, at, Opcode.binary, payload.length)
   client.sendBuffer.set(payload, at + header)
   return true
 }
