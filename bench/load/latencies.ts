@@ -31,33 +31,28 @@ export function mergeLatencies(encoded: readonly string[]): Histogram {
   return merged
 }
 
+/** Latencies below this, µs, are counted here first: nearly all of them. */
+const COUNTED_US = 65_536
+
 /**
- * Records, and counts a run of equal values as one call: the messages of a batch share their time
- * of sending and of arrival, and a call costs 120 ns.
+ * Records. A count for each microsecond and one sum at the end, since hdr-histogram-js computes two
+ * logarithms for each value that it is given: 120 ns, a tenth of what a subscriber needs for a message.
  */
 export class LatencyRecorder {
   readonly #histogram = newLatencies()
-  #value = 0
-  #count = 0
+  readonly #counts = new Uint32Array(COUNTED_US)
 
   record(latencyMs: number): void {
     const value = Math.min(LATENCY_MAX_US, Math.max(0, Math.round(latencyMs * 1e3)))
-    if (value === this.#value) {
-      this.#count++
-      return
-    }
-    this.#flush()
-    this.#value = value
-    this.#count = 1
+    if (value < COUNTED_US) this.#counts[value] = (this.#counts[value] as number) + 1
+    else this.#histogram.recordValue(value)
   }
 
   finished(): Histogram {
-    this.#flush()
+    this.#counts.forEach((count, value) => {
+      if (count > 0) this.#histogram.recordValueWithCount(value, count)
+    })
+    this.#counts.fill(0)
     return this.#histogram
-  }
-
-  #flush(): void {
-    if (this.#count > 0) this.#histogram.recordValueWithCount(this.#value, this.#count)
-    this.#count = 0
   }
 }

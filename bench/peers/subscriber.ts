@@ -168,5 +168,5 @@ async function drain(published: readonly number[]): Promise<void> {
 }
 
 function lostSoFar(): number {
-  return subscribers.reduce((total, { link }) => total + link.lost, 0)
+  return subscribers.reduce((total, { link }) => total + link.lost(), 0)
 }

@@ -14,6 +14,7 @@
  * is still sent has come by then, so the place from which it goes on is exact.
  */
 import { Backoff } from './backoff.js'
+import type { Line } from './connection.js'
 import { SubscribeError, TimeoutError } from './errors.js'
 import type { MessageSource } from './message.js'
 import type { AckResult, WireError, WireInfo } from './wire.js'
@@ -31,7 +32,7 @@ export interface Subscriber {
 }
 
 export interface AttachmentHost {
-  readonly isOpen: boolean
+  readonly line: Pick<Line, 'isOpen'>
   sendSubscribe(attachment: Attachment, options: Readonly<Record<string, unknown>>): void
   sendUnsubscribe(attachment: Attachment): void
   /** Nothing is attached and nobody wants anything. */
@@ -85,7 +86,7 @@ export class Attachment {
       if (wanted === undefined) {
         this.stop()
         this.#host.forget(this)
-      } else if (wanted.wantsMessages && this.#host.isOpen && !this.#isWaitingToRetry) {
+      } else if (wanted.wantsMessages && this.#host.line.isOpen && !this.#isWaitingToRetry) {
         this.#join(wanted)
       }
     } else if (this.#state === 'on') {

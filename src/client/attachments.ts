@@ -3,20 +3,13 @@
  * Runs on: Node and browsers. Owns: the attachments, and their requests until the answers have come.
  */
 import { Attachment } from './attachment.js'
+import type { Line } from './connection.js'
 import { ConnectionClosedError } from './errors.js'
-import {
-  type AckResult,
-  type Frame,
-  membershipKey,
-  type Wire,
-  type WireError,
-  type WireInfo,
-} from './wire.js'
+import { type AckResult, membershipKey, type Wire, type WireError, type WireInfo } from './wire.js'
 
 /** What attachments need of the connection. */
 export interface AttachmentsHost {
-  readonly isOpen: boolean
-  send(frame: Frame): void
+  readonly line: Pick<Line, 'isOpen' | 'send'>
   nextRequestId(): number
   /** The connection is of no use. */
   abandon(reason: string): void
@@ -55,13 +48,11 @@ export class Attachments {
     const wire = this.#wire
     const shared = this.#host
     const host = {
-      get isOpen() {
-        return shared.isOpen
-      },
+      line: shared.line,
       sendSubscribe: (attachment: Attachment, options: Readonly<Record<string, unknown>>) =>
-        shared.send(wire.subscribe(this.newRequest(attachment), text, options)),
+        shared.line.send(wire.subscribe(this.newRequest(attachment), text, options)),
       sendUnsubscribe: (attachment: Attachment) =>
-        shared.send(wire.unsubscribe(this.newRequest(attachment), text, group)),
+        shared.line.send(wire.unsubscribe(this.newRequest(attachment), text, group)),
       forget: (attachment: Attachment) => {
         if (this.#byKey.get(key) === attachment) this.#byKey.delete(key)
       },

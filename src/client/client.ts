@@ -33,7 +33,7 @@ import { SafeEmitter, throwLater } from './safe-emitter.js'
 import type { WebSocketClass } from './socket.js'
 import type { SubscribeOptions, Subscription } from './subscription.js'
 import { uuidBytes } from './uuid.js'
-import type { AckResult, Frame, Wire, WireError, WireInfo, WireSink } from './wire.js'
+import type { AckResult, Wire, WireError, WireInfo, WireSink } from './wire.js'
 
 /**
  * connecting: never open yet. open. reconnecting: lost, and trying again. draining: drain() was called.
@@ -105,13 +105,7 @@ export class Client extends SafeEmitter<ClientEvents> {
     )
     const connection = this.#connection
     const outlet = {
-      get isOpen() {
-        return connection.isOpen
-      },
-      get bufferedBytes() {
-        return connection.bufferedBytes
-      },
-      send: (frame: Frame) => connection.send(frame),
+      line: connection,
       nextRequestId: () => this.#nextRequestId(),
       onDrain: () => this.emit('drain'),
       flush: () => this.#publisher.flush(),

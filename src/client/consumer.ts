@@ -142,11 +142,8 @@ export class Consumer<Payload = unknown> extends SafeEmitter<ConsumerEvents> {
       onFailed: (message, cause) => this.#onFailed(message, cause),
     })
     this.#isManual = options.ack === 'manual'
-    const isOn = () => this.#isOn
     this.#settlements = new Settlements({
-      get isOn() {
-        return isOn()
-      },
+      isOn: () => this.#isOn,
       send: (request) => this.#host.sendSettle(request),
       onError: ({ code, message, retryable }) =>
         this.#host.onError(new SubscribeError(code, retryable, message)),

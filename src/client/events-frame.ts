@@ -7,13 +7,15 @@
  * A message is a place in the frame, and what is asked of it is looked up there: who reads the payload
  * alone pays for the payload alone.
  */
-import { NIL, readArray, readBin, type Span, skipValue } from '../protocol/msgpack.js'
+import { BIN8, NIL, readArray, readBin, type Span, skipValue } from '../protocol/msgpack.js'
 import { ProtocolError } from './errors.js'
 import type { Delivery, MessageSource } from './message.js'
 
+const ARRAY_OF_6 = 0x96
 const UINT32 = 0xce
 const FLOAT64 = 0xcb
-const NO_ID = new Uint8Array(16)
+const ID_BYTES = 16
+const NO_ID = new Uint8Array(ID_BYTES)
 
 const span: Span = { start: 0, length: 0 }
 
@@ -31,9 +33,11 @@ export class EventsFrame implements MessageSource {
   /** What the frame stands in, and where: views of it are made from these, see #cut(). */
   readonly #buffer: ArrayBufferLike
   readonly #offset: number
-  /** Where the encoding of one entry stands: mostly who reads a payload reads that of the newest entry. */
+  /** Where encoding and payload of one entry stand: mostly who reads a payload reads that of the newest. */
   #knownAt = -1
   #knownEncoding = 0
+  #knownPayload = 0
+  #knownPayloadBytes = 0
 
   /** The first entry stands at `start`. */
   constructor(
@@ -55,16 +59,43 @@ export class EventsFrame implements MessageSource {
 
   /** Steps to the next entry and measures it, so that nothing below can fail. Throws ProtocolError. */
   next(): void {
-    const data = this.#data
-    const view = this.#view
-    const { length } = data
     this.at = this.end
-    if (!readArray(data, this.at, length, span) || span.length < 4) throw notAnEntry()
+    if (!this.#isUsual(this.at)) this.#measure(this.at)
+  }
+
+  /**
+   * Measures an entry as the broker mostly writes them, by a look at the marks where they then stand:
+   * with an id and no headers, seq below 2³², payload below 256 bytes. 17 of the 80 ns that a message takes.
+   *
+   *   at  +1     +6         +15       +16   +17     +18      id
+   *   96  ce …4  cb …8      encoding  c4    length  payload  c4 10 …16 c0
+   */
+  #isUsual(at: number): boolean {
+    const data = this.#data
+    if (data[at] !== ARRAY_OF_6 || data[at + 1] !== UINT32 || data[at + 6] !== FLOAT64) return false
+    if (data[at + 16] !== BIN8) return false
+    const payload = at + 18
+    const length = data[at + 17] as number
+    const id = payload + length
+    const end = id + ID_BYTES + 3
+    if (end > data.length || data[id] !== BIN8 || data[id + 1] !== ID_BYTES) return false
+    if (data[end - 1] !== NIL) return false
+    this.#known(at + 15, payload, length)
+    this.seq = this.#view.getUint32(at + 2)
+    this.end = end
+    return true
+  }
+
+  #measure(at: number): void {
+    const data = this.#data
+    const { length } = data
+    if (!readArray(data, at, length, span) || span.length < 4) throw notAnEntry()
     const elements = span.length
     const seq = span.start
     const time = seq + numberBytes(data, seq, length)
     const encoding = time + numberBytes(data, time, length)
     if (!readBin(data, encoding + 1, length, span)) throw notAnEntry()
+    this.#known(encoding, span.start, span.length)
     let next = span.start + span.length
     if (elements > 4) {
       if (readBin(data, next, length, span)) next = span.start + span.length
@@ -75,10 +106,15 @@ export class EventsFrame implements MessageSource {
       next = data[next] === NIL ? next + 1 : skipValue(data, next, length)
       if (next < 0) throw notAnEntry()
     }
+    this.seq = numberAt(this.#view, seq)
+    this.end = next
+  }
+
+  #known(encoding: number, payload: number, payloadBytes: number): void {
     this.#knownAt = this.at
     this.#knownEncoding = encoding
-    this.seq = numberAt(view, seq)
-    this.end = next
+    this.#knownPayload = payload
+    this.#knownPayloadBytes = payloadBytes
   }
 
   timeMsAt(at: number): number {
@@ -90,7 +126,8 @@ export class EventsFrame implements MessageSource {
   }
 
   payloadAt(at: number): Uint8Array {
-    return this.#bin(this.#encodingOf(at) + 1)
+    if (at !== this.#knownAt) return this.#bin(this.#encodingOf(at) + 1)
+    return this.#cut(this.#knownPayload, this.#knownPayloadBytes)
   }
 
   idAt(at: number): Uint8Array {
@@ -102,7 +139,8 @@ export class EventsFrame implements MessageSource {
     if (this.#elements(at) < 6) return undefined
     const data = this.#data
     const start = skipValue(data, this.#payloadEnd(at), data.length)
-    return data[start] === NIL ? undefined : this.#cut(start, skipValue(data, start, data.length))
+    if (data[start] === NIL) return undefined
+    return this.#cut(start, skipValue(data, start, data.length) - start)
   }
 
   propertiesAt(at: number): Uint8Array | undefined {
@@ -110,7 +148,8 @@ export class EventsFrame implements MessageSource {
     const data = this.#data
     const headers = skipValue(data, this.#payloadEnd(at), data.length)
     const start = data[headers] === NIL ? headers + 1 : skipValue(data, headers, data.length)
-    return data[start] === NIL ? undefined : this.#cut(start, skipValue(data, start, data.length))
+    if (data[start] === NIL) return undefined
+    return this.#cut(start, skipValue(data, start, data.length) - start)
   }
 
   #elements(at: number): number {
@@ -136,12 +175,12 @@ export class EventsFrame implements MessageSource {
 
   #bin(at: number): Uint8Array {
     readBin(this.#data, at, this.#data.length, span)
-    return this.#cut(span.start, span.start + span.length)
+    return this.#cut(span.start, span.length)
   }
 
   /** subarray() asks for `buffer` and `byteOffset` each time, and on Node makes a Buffer: 3 times as slow. */
-  #cut(start: number, end: number): Uint8Array {
-    return new Uint8Array(this.#buffer, this.#offset + start, end - start)
+  #cut(start: number, length: number): Uint8Array {
+    return new Uint8Array(this.#buffer, this.#offset + start, length)
   }
 }
 

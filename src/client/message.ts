@@ -7,6 +7,8 @@
  */
 import { decodeHeaders, decodePayload, decodeProperties, type PayloadCodec } from './codecs.js'
 
+/** What #payload is until somebody asks for it; a payload may be undefined. */
+const NOT_DECODED = Symbol('not decoded')
 const NO_HEADERS: Readonly<Record<string, string>> = Object.freeze({})
 
 /** How urgent a message is to a group of consumers with a backlog. */
@@ -55,7 +57,7 @@ export class Message<Payload = unknown> {
   readonly #seq: number
   readonly #epoch: string
   readonly #codec: PayloadCodec | undefined
-  #payload: { readonly value: unknown } | undefined
+  #payload: unknown = NOT_DECODED
 
   /** @internal */
   constructor(
@@ -102,16 +104,16 @@ export class Message<Payload = unknown> {
    * @throws InvalidPayloadError when the bytes are not what they claim to be.
    */
   get payload(): Payload {
-    if (this.#payload === undefined) {
+    if (this.#payload === NOT_DECODED) {
       const payload = this.#source.payloadAt(this.#at)
       if (payload instanceof Uint8Array) {
         const encoding = this.#source.encodingAt(this.#at)
-        this.#payload = { value: decodePayload(encoding, payload, this.#codec) }
+        this.#payload = decodePayload(encoding, payload, this.#codec)
       } else {
-        this.#payload = payload
+        this.#payload = payload.value
       }
     }
-    return this.#payload.value as Payload
+    return this.#payload as Payload
   }
 
   /** UUID of the message, lower-case. A publish that was sent again has the same one. */

@@ -26,6 +26,7 @@ import {
   resolveBundle,
 } from './bundle.js'
 import { encodePayload, type PayloadCodec } from './codecs.js'
+import type { Line } from './connection.js'
 import { ConnectionClosedError, InvalidPayloadError, TimeoutError } from './errors.js'
 import { Fifo } from './fifo.js'
 import { InFlight } from './in-flight.js'
@@ -34,7 +35,7 @@ import { isForLater, propertiesOf } from './properties.js'
 import type { BatchResult, PublishOptions } from './publish-options.js'
 import { uuidBytes } from './uuid.js'
 import { WaitingRoom, type WaitingRoomOptions } from './waiting-room.js'
-import type { AckResult, Frame, OutgoingMessage, Properties, Wire, WireError } from './wire.js'
+import type { AckResult, OutgoingMessage, Properties, Wire, WireError } from './wire.js'
 
 /** A frame leaves early when it has this many messages or bytes; the broker takes more. */
 const BATCH_MESSAGES_MAX = 1024
@@ -59,9 +60,7 @@ export interface PublisherOptions extends WaitingRoomOptions {
 
 /** What the publisher needs of the connection, whichever socket is behind it. */
 export interface Outlet {
-  readonly isOpen: boolean
-  readonly bufferedBytes: number
-  send(frame: Frame): void
+  readonly line: Line
   /** A number that no other request has. */
   nextRequestId(): number
   /** publishNow() would succeed again. */
@@ -71,6 +70,7 @@ export interface Outlet {
 export class Publisher {
   readonly #wire: Wire
   readonly #outlet: Outlet
+  readonly #line: Line
   readonly #options: PublisherOptions
   /** By topic. */
   readonly #open = new Map<string, Bundle>()
@@ -98,6 +98,7 @@ export class Publisher {
   constructor(wire: Wire, outlet: Outlet, options: PublisherOptions) {
     this.#wire = wire
     this.#outlet = outlet
+    this.#line = outlet.line
     this.#options = options
     this.#waiting = new WaitingRoom(options)
   }
@@ -115,7 +116,7 @@ export class Publisher {
   publishNow(topic: string, payload: unknown, options?: PublishOptions): boolean {
     if (this.#closedBy !== undefined) return false
     // Who waits was first; overtaking them would change the order of the topic.
-    if (!this.#outlet.isOpen || this.#isFull || this.#waiting.length > 0) {
+    if (!this.#line.isOpen || this.#isFull || this.#waiting.length > 0) {
       this.#owesDrain = true
       this.#watchForRoom()
       return false
@@ -236,7 +237,7 @@ export class Publisher {
   /** Sends what was collected, as far as there are slots. */
   flush(): void {
     this.#pump()
-    const { isOpen } = this.#outlet
+    const { isOpen } = this.#line
     for (const [topic, bundle] of this.#open) {
       if (isOpen && bundle.confirmed > 0 && !this.#inFlight.hasSlot) return // An ack will bring us back.
       this.#close(topic)
@@ -269,7 +270,7 @@ export class Publisher {
     // Looked at again only when it matters: since it was, the socket can have taken bytes, and what it
     // was given since then is counted by #send().
     if (this.#pendingBytes <= this.#roomBytes) return false
-    this.#roomBytes = this.#options.highWaterMarkBytes - this.#outlet.bufferedBytes
+    this.#roomBytes = this.#options.highWaterMarkBytes - this.#line.bufferedBytes
     return this.#pendingBytes > this.#roomBytes
   }
 
@@ -398,7 +399,7 @@ export class Publisher {
   #pump(): void {
     for (;;) {
       const bundle = this.#ready.peek()
-      if (bundle === undefined || !this.#outlet.isOpen) return
+      if (bundle === undefined || !this.#line.isOpen) return
       if (bundle.confirmed > 0 && !this.#inFlight.hasSlot) return
       this.#ready.shift()
       this.#pendingBytes -= bundle.batch.bytes
@@ -414,8 +415,8 @@ export class Publisher {
     }
     const { batch } = bundle
     this.#lastFrameBytes = batch.bytes
-    this.#outlet.send(batch.frame(requestId))
-    const { bufferedBytes } = this.#outlet
+    this.#line.send(batch.frame(requestId))
+    const { bufferedBytes } = this.#line
     this.#roomBytes = this.#options.highWaterMarkBytes - bufferedBytes
     // Sockets copy what they are given, or have written it by now.
     if (requestId === undefined && bufferedBytes === 0) batch.release()
@@ -436,7 +437,7 @@ export class Publisher {
   #settled(bundle: Bundle): void {
     this.#unconfirmed -= bundle.confirmed
     if (this.#closedBy !== undefined) return
-    if (this.#outlet.isOpen && (this.#ready.length > 0 || this.#open.size > 0)) {
+    if (this.#line.isOpen && (this.#ready.length > 0 || this.#open.size > 0)) {
       if (!this.#isFlushScheduled) this.flush()
       else this.#pump()
     }
@@ -476,11 +477,11 @@ export class Publisher {
   /** Looks now and then whether a full socket has room again, and says so. */
   #watchForRoom(): void {
     const isWatched = this.#roomTimer !== undefined || this.#closedBy !== undefined
-    if (isWatched || !this.#outlet.isOpen) return // onConnected() goes on.
+    if (isWatched || !this.#line.isOpen) return // onConnected() goes on.
     if (!this.#owesDrain && this.#waiting.length === 0) return
     this.#roomTimer = setTimeout(() => {
       this.#roomTimer = undefined
-      if (!this.#outlet.isOpen) return
+      if (!this.#line.isOpen) return
       this.#waiting.wake(() => this.#isBelowBounds)
       if (this.#owesDrain && !this.#isFull && this.#waiting.length === 0) {
         this.#owesDrain = false

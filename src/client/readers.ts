@@ -4,6 +4,7 @@
  */
 import type { Attachments } from './attachments.js'
 import type { PayloadCodec } from './codecs.js'
+import type { Line } from './connection.js'
 import type { ConsumeHandler, ConsumeOptions } from './consume-options.js'
 import { Consumer } from './consumer.js'
 import { SubscribeError } from './errors.js'
@@ -11,11 +12,11 @@ import type { MessageHandler } from './handler.js'
 import type { Message } from './message.js'
 import type { SettleRequest } from './settlements.js'
 import { type SubscribeOptions, Subscription } from './subscription.js'
-import { type Frame, membershipKey, type Wire } from './wire.js'
+import { membershipKey, type Wire } from './wire.js'
 
 /** What readers need of the client. */
 export interface ReadersHost {
-  readonly send: (frame: Frame) => void
+  readonly line: Pick<Line, 'send'>
   readonly onConsume: (message: Message) => void
   readonly onError: (error: Error) => void
 }
@@ -81,15 +82,15 @@ export class Readers {
       const text = `this client is a member of group ${group} of ${topic} already`
       throw new SubscribeError('BAD_REQUEST', false, text)
     }
-    const { send, onConsume, onError } = this.#host
+    const { line, onConsume, onError } = this.#host
     const host = {
       codec: this.#codec,
       sendSettle: (request: SettleRequest) => {
         const { op, ranges, details } = request
         const requestId = this.#attachments.newRequest(request)
-        send(this.#wire.settle(op, requestId, topic, group, ranges, details))
+        line.send(this.#wire.settle(op, requestId, topic, group, ranges, details))
       },
-      sendFlow: (op: 'pause' | 'resume') => send(this.#wire.flow(op, topic, group)),
+      sendFlow: (op: 'pause' | 'resume') => line.send(this.#wire.flow(op, topic, group)),
       onConsume,
       onError,
       onEnded: () => {

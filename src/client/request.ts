@@ -16,6 +16,7 @@
 import { isAboutContent } from './bundle.js'
 import { type Call, checkMs, type RequestBundle, replyOf, requestError } from './call.js'
 import { encodePayload, type PayloadCodec } from './codecs.js'
+import type { Line } from './connection.js'
 import { Deadlines } from './deadlines.js'
 import {
   ConnectionClosedError,
@@ -28,7 +29,7 @@ import { nextTurn } from './next-turn.js'
 import { Replies } from './replies.js'
 import type { RequestManyOptions, RequestOptions } from './request-options.js'
 import { WaitingCalls } from './waiting-calls.js'
-import type { AckResult, Frame, MessageReceiver, OutgoingMessage, Wire, WireError } from './wire.js'
+import type { AckResult, MessageReceiver, OutgoingMessage, Wire, WireError } from './wire.js'
 
 /** What is subscribed to for an inbox; the ack names it. */
 const INBOX = '$inbox'
@@ -51,9 +52,7 @@ export interface RequesterOptions {
 
 /** What the requester needs of the connection. */
 export interface RequestHost {
-  readonly isOpen: boolean
-  readonly bufferedBytes: number
-  send(frame: Frame): void
+  readonly line: Line
   nextRequestId(): number
   /** Sends what was published so far, so that it comes before. */
   flush(): void
@@ -243,7 +242,7 @@ export class Requester {
     if (this.#calls.size >= maxRequests) {
       throw new OverloadedError(`maxRequests=${maxRequests} wait for a reply already`)
     }
-    if (this.#host.bufferedBytes > highWaterMarkBytes) {
+    if (this.#host.line.bufferedBytes > highWaterMarkBytes) {
       throw new OverloadedError(`highWaterMarkBytes=${highWaterMarkBytes} wait for the network`)
     }
     const bytes = encodePayload(codec, payload)
@@ -264,9 +263,9 @@ export class Requester {
   /** An inbox costs the broker a little, so only who has something to ask gets one. */
   #askIfNeeded(): void {
     const isNeeded = this.#waiting.size > 0 && this.#inbox === undefined
-    if (!isNeeded || this.#asking !== undefined || !this.#host.isOpen) return
+    if (!isNeeded || this.#asking !== undefined || !this.#host.line.isOpen) return
     this.#asking = this.#host.nextRequestId()
-    this.#host.send(this.#wire.subscribe(this.#asking, INBOX, {}))
+    this.#host.line.send(this.#wire.subscribe(this.#asking, INBOX, {}))
   }
 
   #sendWaiting(): void {
@@ -321,10 +320,10 @@ export class Requester {
   }
 
   #send(bundle: RequestBundle): void {
-    if (bundle.waiting === 0 || !this.#host.isOpen) return
+    if (bundle.waiting === 0 || !this.#host.line.isOpen) return
     bundle.requestId = this.#host.nextRequestId()
     this.#sent.set(bundle.requestId, bundle)
-    this.#host.send(bundle.batch.frame(bundle.requestId))
+    this.#host.line.send(bundle.batch.frame(bundle.requestId))
   }
 
   /** One of them was refused for what it is; the others need not share its fate. */

@@ -19,7 +19,7 @@ const RETRY_MS = 20
 
 export interface SettlementsHost {
   /** Whether the broker takes what is said now. */
-  readonly isOn: boolean
+  isOn(): boolean
   /** Sends one frame; the answer goes to the request. */
   send(request: SettleRequest): void
   onError(error: WireError): void
@@ -118,7 +118,7 @@ export class Settlements {
 
   /** Sends what waits, if the broker takes it. */
   send(): void {
-    if (!this.#host.isOn || this.#retry !== undefined) return
+    if (!this.#host.isOn() || this.#retry !== undefined) return
     const acks = this.#acks
     if (acks.ranges.length > 0) {
       this.#acks = new Pile('ack')

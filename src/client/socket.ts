@@ -40,7 +40,7 @@ export interface SocketEvents {
 export interface Socket {
   send(frame: Frame): void
   /** Bytes that send() took and the network has not. */
-  readonly bufferedBytes: number
+  bufferedBytes(): number
   /** Settles when the connection is really gone. */
   readonly gone: Promise<void>
   /** Ends the connection after what was sent; onClose() follows. A peer that does not answer is left. */
@@ -107,9 +107,7 @@ export function openSocket(
   return {
     gone,
     send: (frame) => socket.send(frame),
-    get bufferedBytes() {
-      return socket.bufferedAmount
-    },
+    bufferedBytes: () => socket.bufferedAmount,
     close: () => {
       if (isOver) return
       socket.close(NORMAL)

@@ -304,9 +304,14 @@ export class Subscription<Payload = unknown>
     if (epoch === undefined) return // Seen before the connection was lost.
     const message = new Message(source, at, seq, epoch, this.#host.codec)
     this.#host.onConsume(message)
-    this.#queue.push(message)
-    this.#servePulls()
-    this.#startHandlers()
+    const handler = this.#handler
+    if (handler !== undefined && this.#queue.length === 0 && this.#hasFreeHand) {
+      this.#run(handler, message) // Past the queue, as nearly all go whose handler returns no promise.
+    } else {
+      this.#queue.push(message)
+      this.#servePulls()
+      this.#startHandlers()
+    }
     if (!this.#isPausedByQueue && this.queued >= this.#maxInFlight) {
       this.#isPausedByQueue = true
       this.#host.update()
@@ -376,14 +381,22 @@ export class Subscription<Payload = unknown>
   #startHandlers(): void {
     const handler = this.#handler
     if (handler === undefined) return
-    while (this.#running < this.#concurrency && !this.#isPausedByUser && !this.#isEnded) {
+    while (this.#hasFreeHand) {
       const message = this.#shift()
       if (message === undefined) return
-      this.#running++ // Before it runs: a handler may call resume(), which brings us here again.
-      const running = handler.run(message)
-      if (running === undefined) this.#running--
-      else void running.then(() => this.#onHandled())
+      this.#run(handler, message)
     }
+  }
+
+  get #hasFreeHand(): boolean {
+    return this.#running < this.#concurrency && !this.#isPausedByUser && !this.#isEnded
+  }
+
+  #run(handler: RunHandler, message: Message): void {
+    this.#running++ // Before it runs: a handler may call resume(), which starts others.
+    const running = handler.run(message)
+    if (running === undefined) this.#running--
+    else void running.then(() => this.#onHandled())
   }
 
   #onHandled(): void {

@@ -44,9 +44,13 @@ export function copyShared(views: SharedViews, to: number, from: number, end: nu
   const { view } = views
   const last = end - 4
   let target = to
-  for (let at = from; at < last; at += 4) {
-    view.setInt32(target, view.getInt32(at))
-    target += 4
+  let at = from
+  // Two words a round: the loop itself is a quarter of the work.
+  for (const lastPair = end - 8; at < lastPair; at += 8) {
+    view.setInt32(target, view.getInt32(at, true), true)
+    view.setInt32(target + 4, view.getInt32(at + 4, true), true)
+    target += 8
   }
-  view.setInt32(to + last - from, view.getInt32(last)) // Overlaps the word before, if it must.
+  if (at < last) view.setInt32(target, view.getInt32(at, true), true)
+  view.setInt32(to + last - from, view.getInt32(last, true), true) // Overlaps the word before, if it must.
 }

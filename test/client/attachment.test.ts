@@ -8,7 +8,7 @@ function start(timeoutMs = 10_000) {
   const asked: string[] = []
   const heard: unknown[] = []
   const host = {
-    isOpen: true,
+    line: { isOpen: true },
     sendSubscribe: () => void asked.push('subscribe'),
     sendUnsubscribe: () => void asked.push('unsubscribe'),
     forget: () => void asked.push('forget'),
@@ -136,14 +136,14 @@ test('Attachment asks again when a subscribe is not answered, and gives up the c
 
 test('Attachment asks nothing without a connection, and asks when there is one', async () => {
   const { attachment, host, asked, subscriber } = start()
-  host.isOpen = false
+  host.line.isOpen = false
   attachment.setSubscriber(subscriber('one'))
   attachment.onDisconnected()
   expect(asked).toEqual([])
-  host.isOpen = true
+  host.line.isOpen = true
   attachment.onConnected()
   expect(asked).toEqual(['subscribe'])
-  host.isOpen = false
+  host.line.isOpen = false
   attachment.onDisconnected()
   attachment.setSubscriber(undefined)
   expect(asked).toEqual(['subscribe', 'forget'])

@@ -88,6 +88,17 @@ test('Message of bytes that are nothing throws when it is looked at, not before'
   expect(() => message.payload).toThrow(InvalidPayloadError)
 })
 
+test('Message.payload may be undefined, and is decoded once all the same', () => {
+  let decoded = 0
+  const codec: PayloadCodec = {
+    encoding: 0,
+    encode: () => new Uint8Array(0),
+    decode: () => void decoded++,
+  }
+  const message = messageOf(RAW, 'e1', codec)
+  expect([message.payload, message.payload, decoded]).toEqual([undefined, undefined, 1])
+})
+
 test('Message of a JSON connection has the value and the id as they came', () => {
   const message = messageOf({ ...RAW, encoding: 1, payload: { value: [1] }, id: ID }, 'e1')
   expect(message.payload).toEqual([1])

@@ -42,7 +42,7 @@ function start(options: Partial<PublisherOptions> = {}) {
     frames: [] as Uint8Array[],
   }
   let lastId = 0
-  const outlet = {
+  const line = {
     get isOpen() {
       return state.isOpen
     },
@@ -53,6 +53,9 @@ function start(options: Partial<PublisherOptions> = {}) {
       state.frames.push(frame as Uint8Array)
       state.sent.push(decoded(frame as Uint8Array))
     },
+  }
+  const outlet = {
+    line,
     nextRequestId: () => ++lastId,
     onDrain: () => void state.drains++,
   }

@@ -227,6 +227,50 @@ test('msgpack: receive() takes apart what the broker sends, back to back', () =>
   ])
 })
 
+test('msgpack: receive() reads entries alike, of the form that is usual and of those that look like it', () => {
+  const nil = Buffer.of(0xc0)
+  const bin16 = (bytes: Uint8Array) => Buffer.concat([Buffer.of(0xc5, 0, bytes.length), bytes])
+  const bin8 = (bytes: Uint8Array) => Buffer.concat([Buffer.of(0xc4, bytes.length), bytes])
+  const ids = [
+    [bin8(id), id],
+    [bin16(id), id], // The same in a wider form.
+    [nil, Buffer.alloc(16)],
+  ] as const
+  const headers = [
+    [nil, undefined],
+    [pack({ h: 'v' }), Buffer.from(pack({ h: 'v' }))],
+  ] as const
+  const payloads = [0, 1, 128, 255, 256].map((length) => Buffer.alloc(length, 0xc4))
+  for (const payload of payloads) {
+    for (const [idBytes, expectedId] of ids) {
+      for (const [headerBytes, expectedHeaders] of headers) {
+        const body = Buffer.concat([
+          Buffer.of(2),
+          payload.length > 255 ? Buffer.of(0xc5, 1, 0) : Buffer.of(0xc4, payload.length),
+          payload,
+          idBytes,
+          headerBytes,
+        ])
+        const seqs = [1, 0xffff_ffff, 2 ** 32]
+        const entries = seqs.map((seq) => {
+          const head = [seq < 2 ** 32 ? uint32(seq) : float64(seq), float64(1000)]
+          return Buffer.concat([Buffer.of(0x96), ...head, body])
+        })
+        const rest = { timeMs: 1000, encoding: 2, id: expectedId, headers: expectedHeaders }
+        const frame = events('a', null, ...entries)
+        const expected = { topic: 'a', pattern: undefined, payload, ...rest }
+        expect(heard(msgpackWire(), frame)).toEqual(
+          seqs.map((seq) => ['message', { seq, ...expected }]),
+        )
+        const lastBytes = entries.at(-1)?.length ?? 0
+        for (let length = frame.length - lastBytes; length < frame.length; length++) {
+          expect(() => heard(msgpackWire(), frame.subarray(0, length))).toThrow(ProtocolError)
+        }
+      }
+    }
+  }
+})
+
 test('msgpack: receive() passes over elements that a newer broker adds', () => {
   const nil = Buffer.of(0xc0)
   const longer = entry(uint32(7), nil, nil, pack('new'), pack([1, 2]))

@@ -70,7 +70,7 @@ export async function open({ host, port }: Target): Promise<Link> {
       }
       await channel.consume(queue, deliver, { noAck: true })
     },
-    lost: 0,
+    lost: () => 0,
     close: async () => {
       isClosed = true
       await connection.close()

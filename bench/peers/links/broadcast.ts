@@ -52,7 +52,7 @@ export async function open({ host, port }: Target): Promise<Link> {
     },
     room: async () => {},
     subscribe: (topic, onMessage) => subscribe(socket, topic, onMessage),
-    lost: 0,
+    lost: () => 0,
     close: async () => {
       isClosed = true
       socket.close()

@@ -58,7 +58,7 @@ async function openUrl(url: string): Promise<Link> {
       deliver = onMessage
       await client.subscribeAsync(topic, QOS_0)
     },
-    lost: 0,
+    lost: () => 0,
     close: async () => {
       isClosed = true
       client.end(true)

@@ -73,7 +73,7 @@ function linkOf(connection: NatsConnection): Link {
       })
       await connection.flush()
     },
-    lost: 0,
+    lost: () => 0,
     close: () => {
       isClosed = true
       return connection.close()

@@ -42,7 +42,7 @@ export async function open({ host, port }: Target): Promise<Link> {
       deliver = onMessage
       await client.subscribe(topic)
     },
-    lost: 0,
+    lost: () => 0,
     close: async () => client.disconnect(),
   }
 }

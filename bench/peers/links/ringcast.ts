@@ -62,9 +62,7 @@ function linkOf(client: Client, publish: Link['publish'], { room }: Pick<Link, '
       })
       await subscription.ready
     },
-    get lost() {
-      return lost
-    },
+    lost: () => lost,
     close: async () => client.close(),
   }
 }

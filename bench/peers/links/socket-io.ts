@@ -48,7 +48,7 @@ export async function open({ host, port }: Target): Promise<Link> {
       socket.on('message', onMessage)
       await socket.emitWithAck('subscribe', topic)
     },
-    lost: 0,
+    lost: () => 0,
     close: async () => {
       isClosed = true
       socket.disconnect()
