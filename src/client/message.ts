@@ -45,7 +45,8 @@ export interface MessageSource {
 /**
  * A message as a subscriber gets it: read-only, its payload decoded when it is first asked for.
  *
- * Its bytes are a view of the frame it came in; to keep a message for long, keep its payload.
+ * Its bytes are a view of what it came in, up to 512 KiB; to keep a message for long, keep its payload, and
+ * if that is raw bytes, a copy of them.
  * @example
  * for await (const message of client.subscribe<Order>('orders.*')) {
  *   console.log(message.topic, message.seq, message.payload.amount)

@@ -2,8 +2,8 @@
  * `ws`, the WebSocket of Node 20, without its garbage. It allocates a buffer for each binary frame,
  * to mask it into; 64 MiB of those make V8 collect everything, at high rates several times a second,
  * for 3 to 10 ms each. Here large frames are masked into buffers that are used again, and
- * written to the connection beneath.
- * Runs on: Node. Owns: the connections, and one set of free buffers for all of them.
+ * written to the connection beneath. What comes is read by way of a slab, see read-slab.ts.
+ * Runs on: Node. Owns: the connections; for all of them, free buffers and the slab.
  *
  * `ws` writes whole frames, and without compression at once: ours go between them, in order.
  */
@@ -18,6 +18,7 @@ import {
   writeClientHeader,
 } from '../protocol/client-frame.js'
 import { Buffers } from './buffers.js'
+import { ReadSlab } from './read-slab.js'
 import type { WebSocketClass } from './socket.js'
 
 /** Below it Node cuts the buffer from a block that it has, and `ws` does as well. */
@@ -33,13 +34,12 @@ type MaskInto = (
 ) => void
 
 const buffers = new Buffers()
+const reads = new ReadSlab()
 const masks = new Uint8Array(MASK_BYTES * MASKS_AT_A_TIME)
 let masksUsed = masks.length
 
-/** `ws`, or its child below where masking is native. */
 export function nodeWebSocket(): WebSocketClass {
-  const maskInto = nativeMask()
-  return maskInto === undefined ? WebSocket : frugal(maskInto)
+  return frugal(nativeMask())
 }
 
 /** Installed where there is a binary for the platform; it is an optional dependency. */
@@ -51,15 +51,24 @@ function nativeMask(): MaskInto | undefined {
   }
 }
 
-function frugal(maskInto: MaskInto): WebSocketClass {
+/** Without native masking `ws` sends what is large as well. */
+export function frugal(maskInto: MaskInto | undefined): WebSocketClass {
   return class extends WebSocket {
     readonly #beneath: { connection?: Socket }
 
     constructor(url: string, protocols: string[]) {
       const beneath: { connection?: Socket } = {}
       const createConnection = (options: TcpNetConnectOpts) => {
-        beneath.connection = connect({ host: options.host ?? '', port: options.port })
-        return beneath.connection
+        const connection: Socket = connect({
+          host: options.host ?? '',
+          port: options.port,
+          onread: {
+            buffer: reads.room,
+            callback: (bytes) => connection.push(reads.take(bytes)),
+          },
+        })
+        beneath.connection = connection
+        return connection
       }
       const isPlain = /^ws:/i.test(url)
       super(url, protocols, {
@@ -72,7 +81,8 @@ function frugal(maskInto: MaskInto): WebSocketClass {
     override send(data: Uint8Array | string): void {
       const { connection } = this.#beneath
       const isLarge = typeof data !== 'string' && data.length >= LARGE_BYTES_MIN
-      if (!isLarge || connection === undefined || this.readyState !== WebSocket.OPEN) {
+      const isOurs = isLarge && connection !== undefined && this.readyState === WebSocket.OPEN
+      if (!isOurs || maskInto === undefined) {
         super.send(data)
         return
       }

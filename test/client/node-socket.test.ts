@@ -3,9 +3,9 @@ import { randomBytes, randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { WebSocket, WebSocketServer } from 'ws'
-import { nodeWebSocket } from '../../src/client/node-socket.js'
-import type { WebSocketLike } from '../../src/client/socket.js'
+import { type WebSocket, WebSocketServer } from 'ws'
+import { frugal, nodeWebSocket } from '../../src/client/node-socket.js'
+import type { WebSocketClass, WebSocketLike } from '../../src/client/socket.js'
 
 const OPEN_MS = 10_000
 
@@ -16,7 +16,7 @@ interface Pair {
   readonly received: (Buffer | string)[]
 }
 
-async function openPair(): Promise<Pair> {
+async function openPair(Impl: WebSocketClass = nodeWebSocket()): Promise<Pair> {
   const host = new WebSocketServer({ host: '127.0.0.1', port: 0 })
   onTestFinished(() => {
     for (const one of host.clients) one.terminate()
@@ -25,7 +25,7 @@ async function openPair(): Promise<Pair> {
   await once(host, 'listening')
   const { port } = host.address() as AddressInfo
   const connected = once(host, 'connection')
-  const client = new (nodeWebSocket())(`ws://127.0.0.1:${port}/`, ['any'])
+  const client = new Impl(`ws://127.0.0.1:${port}/`, ['any'])
   onTestFinished(() => client.terminate?.())
   const opened = new Promise<void>((resolve) => {
     client.onopen = () => resolve()
@@ -40,29 +40,91 @@ async function openPair(): Promise<Pair> {
 const arrived = (received: readonly unknown[], count: number) =>
   vi.waitFor(() => expect(received.length).toBe(count), { timeout: OPEN_MS })
 
-test('it is not plain ws where masking is native', () => {
-  expect(nodeWebSocket()).not.toBe(WebSocket)
-})
+const SIZES = [0, 1, 125, 126, 4095, 4096, 4097, 65_535, 65_536, 200_001, 3_000_000]
 
-test('frames of every kind of length arrive as they were sent, in order, text among them', async () => {
-  const { client, received } = await openPair()
-  const sizes = [0, 1, 125, 126, 4095, 4096, 4097, 65_535, 65_536, 200_001, 3_000_000]
+/** What the client is sent; binary frames as the very bytes it was given, not copied. */
+function heardBy(client: WebSocketLike): (Uint8Array | string)[] {
+  const heard: (Uint8Array | string)[] = []
+  client.binaryType = 'nodebuffer'
+  client.onmessage = ((event: { data: Uint8Array | string }) => heard.push(event.data)) as never
+  return heard
+}
+
+test.each([
+  ['masked natively', nodeWebSocket()],
+  ['masked by ws', frugal(undefined)],
+])(
+  'frames of every kind of length arrive as they were sent, in order, text among them: %s',
+  async (_, Impl) => {
+    const { client, received } = await openPair(Impl)
+    const sent: (Buffer | string)[] = []
+    for (let round = 0; round < 40; round++) {
+      const size = SIZES[round] ?? randomInt(150_000)
+      const frame = round % 7 === 6 ? 'text '.repeat(size % 5000) : randomBytes(size)
+      const before = Buffer.from(frame)
+      client.send(frame)
+      expect(Buffer.from(frame).equals(before), 'the caller keeps its bytes').toBe(true)
+      sent.push(frame)
+      if (round % 5 === 4) await new Promise((resolve) => setTimeout(resolve, 1))
+    }
+    await arrived(received, sent.length)
+    for (const [index, frame] of sent.entries()) {
+      const got = received[index] as Buffer | string
+      expect(typeof got).toBe(typeof frame)
+      expect(Buffer.from(got).equals(Buffer.from(frame)), `frame ${index}`).toBe(true)
+    }
+  },
+)
+
+test('what was received stays as it was, however much is received after it', async () => {
+  const { client, server } = await openPair()
+  const heard = heardBy(client)
   const sent: (Buffer | string)[] = []
-  for (let round = 0; round < 40; round++) {
-    const size = sizes[round] ?? randomInt(150_000)
+  for (let round = 0; round < 300; round++) {
+    const size = SIZES[round % 50] ?? randomInt(round % 3 === 0 ? 100_000 : 9000)
     const frame = round % 7 === 6 ? 'text '.repeat(size % 5000) : randomBytes(size)
-    const before = Buffer.from(frame)
-    client.send(frame)
-    expect(Buffer.from(frame).equals(before), 'the caller keeps its bytes').toBe(true)
+    server.send(frame)
     sent.push(frame)
     if (round % 5 === 4) await new Promise((resolve) => setTimeout(resolve, 1))
   }
-  await arrived(received, sent.length)
+  await arrived(heard, sent.length)
   for (const [index, frame] of sent.entries()) {
-    const got = received[index] as Buffer | string
+    const got = heard[index] as Uint8Array | string
     expect(typeof got).toBe(typeof frame)
     expect(Buffer.from(got).equals(Buffer.from(frame)), `frame ${index}`).toBe(true)
   }
+})
+
+test('a client that is paused reads no further, and goes on where it was', async () => {
+  const { client, server } = await openPair()
+  const heard = heardBy(client)
+  const paused = client as unknown as WebSocket
+  server.send(Buffer.alloc(100_000, 1))
+  await arrived(heard, 1)
+  paused.pause()
+  const sent = Array.from({ length: 300 }, (_, index) => Buffer.alloc(100_000, index))
+  for (const frame of sent) server.send(frame)
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  expect(heard.length).toBeLessThan(30) // What was on its way in the process.
+  expect(server.bufferedAmount).toBeGreaterThan(10_000_000)
+  paused.resume()
+  await arrived(heard, sent.length + 1)
+  for (const [index, frame] of sent.entries()) {
+    expect(Buffer.from(heard[index + 1] as Uint8Array).equals(frame), `frame ${index}`).toBe(true)
+  }
+})
+
+test('a name that stands for several addresses is tried out, as ws does it', async () => {
+  const host = new WebSocketServer({ host: '127.0.0.1', port: 0 })
+  onTestFinished(() => void host.close())
+  await once(host, 'listening')
+  const { port } = host.address() as AddressInfo
+  host.on('connection', (server) => server.send(Buffer.alloc(50_000, 7)))
+  const client = new (nodeWebSocket())(`ws://localhost:${port}/`, ['any'])
+  onTestFinished(() => client.terminate?.())
+  const heard = heardBy(client)
+  await arrived(heard, 1)
+  expect(heard[0]).toEqual(Buffer.alloc(50_000, 7))
 })
 
 test('a buffer is not used again while the peer does not read', async () => {
