@@ -7,7 +7,7 @@ import { build } from 'esbuild'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
-/** A browser has a WebSocket of its own; the one for Node 20 is never reached there. */
+/** A browser has a WebSocket of its own; the one for Node is never reached there. */
 const withoutNodeSocket = {
   name: 'without-node-socket',
   setup({ onResolve, onLoad }) {

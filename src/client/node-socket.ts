@@ -1,5 +1,5 @@
 /**
- * `ws`, the WebSocket of Node 20, without its garbage. It allocates a buffer for each binary frame,
+ * `ws`, the WebSocket on Node, without its garbage. It allocates a buffer for each binary frame,
  * to mask it into; 64 MiB of those make V8 collect everything, at high rates several times a second,
  * for 3 to 10 ms each. Here large frames are masked into buffers that are used again, and
  * written to the connection beneath. What comes is read by way of a slab, see read-slab.ts.
