@@ -41,8 +41,7 @@ const SLOT_MS_MAX = 5 * 60_000
 
 /**
  * What those who send need of it. They get the connection itself and no object with getters that ask it:
- * each of those would have a shape of its own, and with five clients in a process V8 would look up
- * by name what every message asks for.
+ * V8 keeps those as dictionaries, and would look up by name what every message asks for.
  */
 export type Line = Pick<Connection, 'isOpen' | 'bufferedBytes' | 'send'>
 

@@ -1,6 +1,6 @@
 /**
  * A message as a subscriber sees it.
- * Runs on: Node and browsers. Owns: a view of the frame it came in, until somebody reads it.
+ * Runs on: Node and browsers. Owns: a place in the frame it came in.
  *
  * What costs time (payload, id, headers) is decoded when it is first asked for. It has getters and no
  * fields of its own, so nobody can change it: Object.freeze() would cost 50 ns a message.
@@ -45,7 +45,7 @@ export interface MessageSource {
 /**
  * A message as a subscriber gets it: read-only, its payload decoded when it is first asked for.
  *
- * Its bytes are a view of what it came in, up to 512 KiB; to keep a message for long, keep its payload, and
+ * Its bytes are a view of what it came in, up to 256 KiB; to keep a message for long, keep its payload, and
  * if that is raw bytes, a copy of them.
  * @example
  * for await (const message of client.subscribe<Order>('orders.*')) {

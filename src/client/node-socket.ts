@@ -2,8 +2,8 @@
  * `ws`, the WebSocket on Node, without its garbage. It allocates a buffer for each binary frame,
  * to mask it into; 64 MiB of those make V8 collect everything, at high rates several times a second,
  * for 3 to 10 ms each. Here large frames are masked into buffers that are used again, and
- * written to the connection beneath. What comes is read by way of a slab, see read-slab.ts.
- * Runs on: Node. Owns: the connections; for all of them, free buffers and the slab.
+ * written to the connection beneath. What comes over `ws:` is read by way of a slab, see read-slab.ts.
+ * Runs on: Node. Owns: the connections, and one set of free buffers for all of them.
  *
  * `ws` writes whole frames, and without compression at once: ours go between them, in order.
  */
@@ -18,7 +18,7 @@ import {
   writeClientHeader,
 } from '../protocol/client-frame.js'
 import { Buffers } from './buffers.js'
-import { ReadSlab } from './read-slab.js'
+import { ReadSlab, readRoom } from './read-slab.js'
 import type { WebSocketClass } from './socket.js'
 
 /** Below it Node cuts the buffer from a block that it has, and `ws` does as well. */
@@ -34,7 +34,6 @@ type MaskInto = (
 ) => void
 
 const buffers = new Buffers()
-const reads = new ReadSlab()
 const masks = new Uint8Array(MASK_BYTES * MASKS_AT_A_TIME)
 let masksUsed = masks.length
 
@@ -59,12 +58,13 @@ export function frugal(maskInto: MaskInto | undefined): WebSocketClass {
     constructor(url: string, protocols: string[]) {
       const beneath: { connection?: Socket } = {}
       const createConnection = (options: TcpNetConnectOpts) => {
+        const slab = new ReadSlab()
         const connection: Socket = connect({
           host: options.host ?? '',
           port: options.port,
           onread: {
-            buffer: reads.room,
-            callback: (bytes) => connection.push(reads.take(bytes)),
+            buffer: readRoom,
+            callback: (bytes) => connection.push(slab.take(bytes)),
           },
         })
         beneath.connection = connection

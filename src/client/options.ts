@@ -61,7 +61,7 @@ export interface ConnectOptions extends ClientHooks {
    * message id (the default; one that had been stored is stored twice then), or rejected.
    */
   readonly onLostConnection?: 'resend' | 'reject'
-  /** A WebSocket class other than the platform's. */
+  /** A WebSocket class other than `ws` on Node and the platform's elsewhere; a global one counts elsewhere only. */
   readonly WebSocket?: WebSocketClass
 }
 

@@ -1,7 +1,8 @@
 /**
  * What connections on Node are read with: one room for all of them, out of which each read is copied at
- * once, large ones behind each other into a slab.
- * Runs on: Node. Owns: the room and one slab; slabs before it belong to the messages that stand in them.
+ * once, large ones behind each other into a slab of the connection.
+ * Runs on: Node. Owns: the room, one for each thread, and a slab for each connection that large reads came
+ * on; slabs before it belong to the messages that stand in them.
  *
  *   room   │ the read of any connection │              → copied before the next read
  *   slab   │ read │ read │ read │ free │               → messages are views of it
@@ -12,27 +13,36 @@
  * pages: that saves more than the copy costs. A large room also means that few frames are cut in
  * two by the end of a read, which `ws` would have to join.
  *
- * Who keeps a message keeps what it stands in, so small reads get memory of their own.
+ * Who keeps a message keeps the slab it stands in. So a slab holds what came on one connection, small reads do
+ * without, and after two of them in a row, as between heartbeats, the connection gives its slab up.
  */
 import { Buffer } from 'node:buffer'
 
-/** Four times what Node reads at a time. */
-const ROOM_BYTES = 256 * 1024
-const SLAB_BYTES = 2 * ROOM_BYTES
-/** Of connections on which little comes. */
+/** Four times what Node reads at a time, and as much as the broker's largest frames of events. */
+const SLAB_BYTES = 256 * 1024
+/** Of connections on which little comes. Their copies are cut from the blocks that Node keeps for small buffers. */
 const SMALL_BYTES_MAX = 8 * 1024
 
+/** Where the next read goes, whichever connection it is. */
+export const readRoom = Buffer.allocUnsafeSlow(SLAB_BYTES)
+
+const NO_SLAB = Buffer.alloc(0)
+
 export class ReadSlab {
-  /** Where the next read goes, whichever connection it is. */
-  readonly room = Buffer.allocUnsafeSlow(ROOM_BYTES)
-  #slab = Buffer.alloc(0)
+  #slab = NO_SLAB
   #used = 0
+  #wasSmall = false
 
   /** Returns for good the first `bytes` of the room, which have been read. */
   take(bytes: number): Buffer {
-    const read = this.room.subarray(0, bytes)
-    if (bytes <= SMALL_BYTES_MAX) return Buffer.from(read)
-    if (this.#slab.length - this.#used < bytes) {
+    const read = readRoom.subarray(0, bytes)
+    if (bytes <= SMALL_BYTES_MAX) {
+      if (this.#wasSmall) this.#slab = NO_SLAB
+      this.#wasSmall = true
+      return Buffer.from(read)
+    }
+    this.#wasSmall = false
+    if (this.#slab.length < this.#used + bytes) {
       this.#slab = Buffer.allocUnsafeSlow(SLAB_BYTES)
       this.#used = 0
     }

@@ -16,6 +16,7 @@ import {
   makeHandler,
   type RunHandler,
 } from './handler.js'
+import { Iterations } from './iterations.js'
 import { Message, type MessageSource } from './message.js'
 import { type EpochChange, type Gap, Places } from './places.js'
 import { SafeEmitter } from './safe-emitter.js'
@@ -82,11 +83,6 @@ export interface SubscriptionHost {
   onEnded(): void
 }
 
-interface Pull<Payload> {
-  resolve(result: IteratorResult<Message<Payload>>): void
-  reject(error: Error): void
-}
-
 /**
  * What Client.subscribe() returns: iterate over it, or give subscribe() a handler.
  * @example
@@ -127,9 +123,12 @@ export class Subscription<Payload = unknown>
   #isReconnect = false
   #isEnded = false
   #endError: Error | undefined
-  /** Iterators that have begun and not ended. */
-  #iterators = 0
-  #pulls: Pull<Payload>[] = []
+  readonly #iterations = new Iterations<Payload>({
+    shift: () => this.#shift() as Message<Payload> | undefined,
+    isEnded: () => this.#isEnded,
+    endError: () => this.#endError,
+    onLeft: () => this.end(undefined),
+  })
   #settleReady: { resolve: () => void; reject: (error: Error) => void } | undefined
 
   /** @internal Use Client.subscribe(). */
@@ -215,39 +214,7 @@ export class Subscription<Payload = unknown>
   /** Messages as they come. `break` unsubscribes. An error that ended the subscription is thrown. */
   [Symbol.asyncIterator](): AsyncIterator<Message<Payload>, undefined> {
     if (this.#handler !== undefined) throw new TypeError(`${this.text} has a handler already`)
-    let isOver = false
-    this.#iterators++
-    const finish = (): IteratorResult<Message<Payload>, undefined> => {
-      if (!isOver) this.#iterators--
-      isOver = true
-      return { done: true, value: undefined }
-    }
-    return {
-      next: async () => {
-        if (isOver) return finish()
-        const value = this.#shift() as Message<Payload> | undefined
-        if (value !== undefined) return { done: false, value }
-        if (this.#isEnded) {
-          const result = finish()
-          if (this.#endError !== undefined) throw this.#endError
-          return result
-        }
-        return new Promise((resolve, reject) => {
-          this.#pulls.push({
-            resolve: (result) => resolve(result.done ? finish() : result),
-            reject: (error) => {
-              finish()
-              reject(error)
-            },
-          })
-        })
-      },
-      return: async () => {
-        const result = finish()
-        this.end(undefined)
-        return result
-      },
-    }
+    return this.#iterations.begin()
   }
 
   /** @internal */
@@ -258,7 +225,7 @@ export class Subscription<Payload = unknown>
 
   /** @internal True when nothing that was received waits for somebody. */
   get isIdle(): boolean {
-    const isAbandoned = this.#handler === undefined && this.#iterators === 0
+    const isAbandoned = this.#handler === undefined && this.#iterations.running === 0
     return this.#running === 0 && (this.#queue.length === 0 || isAbandoned)
   }
 
@@ -309,7 +276,7 @@ export class Subscription<Payload = unknown>
       this.#run(handler, message) // Past the queue, as nearly all go whose handler returns no promise.
     } else {
       this.#queue.push(message)
-      this.#servePulls()
+      this.#iterations.serve()
       this.#startHandlers()
     }
     if (!this.#isPausedByQueue && this.queued >= this.#maxInFlight) {
@@ -353,12 +320,7 @@ export class Subscription<Payload = unknown>
       error ?? new ConnectionClosedError('unsubscribed before it was acked', false),
     )
     this.#settleReady = undefined
-    const pulls = this.#pulls
-    this.#pulls = []
-    for (const pull of pulls) {
-      if (error === undefined) pull.resolve({ done: true, value: undefined })
-      else pull.reject(error)
-    }
+    this.#iterations.end(error)
     if (this.#handler !== undefined) this.#queue.takeAll()
     this.#host.onEnded()
     this.emit('ended', error)
@@ -369,23 +331,16 @@ export class Subscription<Payload = unknown>
     this.#host.onError(error instanceof Error ? error : new Error(String(error)))
   }
 
-  #servePulls(): void {
-    while (this.#pulls.length > 0) {
-      const value = this.#shift() as Message<Payload> | undefined
-      if (value === undefined) return
-      this.#pulls.shift()?.resolve({ done: false, value })
-    }
-  }
-
   /** Runs handlers while there are messages and hands free. */
   #startHandlers(): void {
     const handler = this.#handler
     if (handler === undefined) return
     while (this.#hasFreeHand) {
       const message = this.#shift()
-      if (message === undefined) return
+      if (message === undefined) break
       this.#run(handler, message)
     }
+    this.#endIfFinished()
   }
 
   get #hasFreeHand(): boolean {
@@ -395,8 +350,12 @@ export class Subscription<Payload = unknown>
   #run(handler: RunHandler, message: Message): void {
     this.#running++ // Before it runs: a handler may call resume(), which starts others.
     const running = handler.run(message)
-    if (running === undefined) this.#running--
-    else void running.then(() => this.#onHandled())
+    if (running !== undefined) {
+      void running.then(() => this.#onHandled())
+      return
+    }
+    this.#running--
+    this.#afterShift()
   }
 
   #onHandled(): void {

@@ -19,6 +19,17 @@ test('encodePayload() and decodePayload() give back the value, in both encodings
   }
 })
 
+test('decodePayload() copies bytes within a value: they keep nothing else alive', () => {
+  const bytes = encodePayload(msgpackCodec, { thumbnail: Buffer.alloc(100, 7) })
+  const large = new Uint8Array(1_000_000)
+  large.set(bytes, 5000)
+  const value = decodePayload(0, large.subarray(5000, 5000 + bytes.length)) as {
+    thumbnail: Uint8Array
+  }
+  expect(Buffer.from(value.thumbnail)).toEqual(Buffer.alloc(100, 7))
+  expect(value.thumbnail.buffer.byteLength).toBeLessThan(10_000)
+})
+
 test('encodePayload() writes what other decoders read', () => {
   const value = { a: [1, 'x'], when: '2025' }
   expect(unpack(encodePayload(msgpackCodec, value))).toEqual(value)

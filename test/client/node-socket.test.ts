@@ -1,5 +1,6 @@
 /** The frames that the SDK writes itself, read by the `ws` of somebody else. */
 import { randomBytes, randomInt } from 'node:crypto'
+import dns from 'node:dns'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { expect, onTestFinished, test, vi } from 'vitest'
@@ -114,17 +115,27 @@ test('a client that is paused reads no further, and goes on where it was', async
   }
 })
 
-test('a name that stands for several addresses is tried out, as ws does it', async () => {
+test('of a name that stands for several addresses all are tried, as ws does it', async () => {
   const host = new WebSocketServer({ host: '127.0.0.1', port: 0 })
   onTestFinished(() => void host.close())
   await once(host, 'listening')
   const { port } = host.address() as AddressInfo
   host.on('connection', (server) => server.send(Buffer.alloc(50_000, 7)))
-  const client = new (nodeWebSocket())(`ws://localhost:${port}/`, ['any'])
+  const addresses = [
+    { address: '::1', family: 6 }, // Nobody listens there.
+    { address: '127.0.0.1', family: 4 },
+  ]
+  const lookup = vi.spyOn(dns, 'lookup').mockImplementation(((...args: unknown[]) => {
+    const answer = args.at(-1) as (error: null, found: typeof addresses) => void
+    process.nextTick(answer, null, addresses)
+  }) as never)
+  onTestFinished(() => lookup.mockRestore())
+  const client = new (nodeWebSocket())(`ws://several.test:${port}/`, ['any'])
   onTestFinished(() => client.terminate?.())
   const heard = heardBy(client)
   await arrived(heard, 1)
   expect(heard[0]).toEqual(Buffer.alloc(50_000, 7))
+  expect(lookup).toHaveBeenCalled()
 })
 
 test('a buffer is not used again while the peer does not read', async () => {

@@ -1,5 +1,9 @@
 import { expect, test } from 'vitest'
-import type { Gap, Subscription } from '../../src/client/ringcast.js'
+import { msgpackCodec } from '../../src/client/codecs.js'
+import type { MessageHandler } from '../../src/client/handler.js'
+import type { MessageSource } from '../../src/client/message.js'
+import type { Gap } from '../../src/client/ringcast.js'
+import { type SubscribeOptions, Subscription } from '../../src/client/subscription.js'
 import { startBroker } from '../broker/harness.js'
 import { Log, open, sleep, waitUntil } from './harness.js'
 
@@ -7,6 +11,32 @@ function gapsOf(subscription: Subscription<never> | Subscription): Gap[] {
   const gaps: Gap[] = []
   subscription.on('gap', (gap: Gap) => gaps.push(gap))
   return gaps
+}
+
+/** A subscription to `t` without a client, and its messages 1, 2, 3 … */
+function alone(handler: MessageHandler<unknown>, options: SubscribeOptions = {}) {
+  const host = {
+    codec: msgpackCodec,
+    update: () => {},
+    onConsume: () => {},
+    onError: (error: Error) => {
+      throw error
+    },
+    onEnded: () => {},
+  }
+  const source: MessageSource = {
+    topic: 't',
+    pattern: undefined,
+    timeMsAt: () => 0,
+    encodingAt: () => 2,
+    payloadAt: () => new Uint8Array(0),
+    idAt: () => '',
+    headersAt: () => undefined,
+    propertiesAt: () => undefined,
+  }
+  const subscription = new Subscription(host, 't', handler, options)
+  subscription.onAck({ seq: 0, epoch: 'e' })
+  return { subscription, receive: (seq: number) => subscription.onMessage(source, 0, seq) }
 }
 
 test('an iterator gives messages in order, and break unsubscribes', async () => {
@@ -302,6 +332,39 @@ test('a handler may close the client: what is left of the frame is nobody’s', 
   await waitUntil(() => client.state === 'closed')
   expect(log.payloads).toEqual([1])
 })
+
+test('a handler that pauses and resumes while the queue is full does not leave it paused', () => {
+  const handler = () => {
+    subscription.pause()
+    subscription.resume()
+  }
+  const { subscription, receive } = alone(handler, { concurrency: 2, maxInFlight: 1 })
+  subscription.pause()
+  for (const seq of [1, 2]) receive(seq)
+  subscription.resume()
+  expect([subscription.queued, subscription.wantsMessages]).toEqual([0, true])
+})
+
+test.each([
+  ['at once', () => undefined],
+  ['later', () => Promise.resolve()],
+])(
+  'a topic that is deleted while its subscription is paused ends it when all is handled %s',
+  async (_, handle) => {
+    const seen: number[] = []
+    const { subscription, receive } = alone(({ seq }) => {
+      seen.push(seq)
+      return handle()
+    })
+    subscription.pause()
+    for (const seq of [1, 2]) receive(seq)
+    subscription.onInfo({ code: 'TOPIC_DELETED', topic: 't', details: {} })
+    expect(subscription.isEnded).toBe(false)
+    subscription.resume()
+    await waitUntil(() => subscription.isEnded)
+    expect(seen).toEqual([1, 2])
+  },
+)
 
 test('options that cannot be are refused, and leave the topic free', async () => {
   const { wsUrl } = await startBroker()
