@@ -6,7 +6,6 @@
  *   JSON         header  {"type":"publish","topic":…,"message":{"payload":…}}     batch of 1
  *                header  {"type":"publish_batch","topic":…,"messages":[…]}        larger batches
  */
-
 import { clientHeaderBytes, Opcode, writeClientHeader } from '../../src/protocol/client-frame.js'
 import {
   BINARY_FACTS_BYTES,

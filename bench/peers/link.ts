@@ -15,7 +15,10 @@ export interface Link {
   room(): Promise<void>
   /** Resolves when the subscription stands: what is published from then on comes. */
   subscribe(topic: string, onMessage: OnPayload): Promise<void>
-  /** Messages that were lost on the way, as far as the library says. No getter: V8 looks those objects' members up by name. */
+  /**
+   * Messages that were lost on the way, as far as the library says. No getter: V8 looks the members of
+   * objects that have one up by name, which publish() would pay for.
+   */
   lost(): number
   close(): Promise<void>
 }

@@ -60,17 +60,18 @@ export class EventsFrame implements MessageSource {
   /** Steps to the next entry and measures it, so that nothing below can fail. Throws ProtocolError. */
   next(): void {
     this.at = this.end
-    if (!this.#isUsual(this.at)) this.#measure(this.at)
+    if (!this.#tryUsual(this.at)) this.#measure(this.at)
   }
 
   /**
    * Measures an entry as the broker mostly writes them, by a look at the marks where they then stand:
-   * with an id and no headers, seq below 2³², payload below 256 bytes. 17 of the 80 ns that a message takes.
+   * with an id and no headers, seq below 2³², payload below 256 bytes. Saves 17 of the 80 ns that a message
+   * takes. False, and nothing done, for entries of another form.
    *
    *   at  +1     +6         +15       +16   +17     +18      id
    *   96  ce …4  cb …8      encoding  c4    length  payload  c4 10 …16 c0
    */
-  #isUsual(at: number): boolean {
+  #tryUsual(at: number): boolean {
     const data = this.#data
     if (data[at] !== ARRAY_OF_6 || data[at + 1] !== UINT32 || data[at + 6] !== FLOAT64) return false
     if (data[at + 16] !== BIN8) return false

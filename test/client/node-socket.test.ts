@@ -43,57 +43,58 @@ const arrived = (received: readonly unknown[], count: number) =>
 
 const SIZES = [0, 1, 125, 126, 4095, 4096, 4097, 65_535, 65_536, 200_001, 3_000_000]
 
+type FrameData = Uint8Array | string
+
 /** What the client is sent; binary frames as the very bytes it was given, not copied. */
-function heardBy(client: WebSocketLike): (Uint8Array | string)[] {
-  const heard: (Uint8Array | string)[] = []
+function heardBy(client: WebSocketLike): FrameData[] {
+  const heard: FrameData[] = []
   client.binaryType = 'nodebuffer'
-  client.onmessage = ((event: { data: Uint8Array | string }) => heard.push(event.data)) as never
+  client.onmessage = ((event: { data: FrameData }) => heard.push(event.data)) as never
   return heard
+}
+
+/** Frames of all kinds of sizes, then of random ones, some of them text; a few in each turn. */
+async function sendMany(rounds: number, send: (frame: FrameData) => void): Promise<FrameData[]> {
+  const sent: FrameData[] = []
+  for (let round = 0; round < rounds; round++) {
+    const size = SIZES[round % 50] ?? randomInt(round % 3 === 0 ? 9000 : 150_000)
+    const frame = round % 7 === 6 ? 'text '.repeat(size % 5000) : randomBytes(size)
+    send(frame)
+    sent.push(frame)
+    if (round % 5 === 4) await new Promise((resolve) => setTimeout(resolve, 1))
+  }
+  return sent
+}
+
+function expectFrames(received: readonly FrameData[], sent: readonly FrameData[]): void {
+  expect(received.length).toBe(sent.length)
+  for (const [index, frame] of sent.entries()) {
+    const got = received[index] as FrameData
+    expect(typeof got).toBe(typeof frame)
+    expect(Buffer.from(got).equals(Buffer.from(frame)), `frame ${index}`).toBe(true)
+  }
 }
 
 test.each([
   ['masked natively', nodeWebSocket()],
   ['masked by ws', frugal(undefined)],
-])(
-  'frames of every kind of length arrive as they were sent, in order, text among them: %s',
-  async (_, Impl) => {
-    const { client, received } = await openPair(Impl)
-    const sent: (Buffer | string)[] = []
-    for (let round = 0; round < 40; round++) {
-      const size = SIZES[round] ?? randomInt(150_000)
-      const frame = round % 7 === 6 ? 'text '.repeat(size % 5000) : randomBytes(size)
-      const before = Buffer.from(frame)
-      client.send(frame)
-      expect(Buffer.from(frame).equals(before), 'the caller keeps its bytes').toBe(true)
-      sent.push(frame)
-      if (round % 5 === 4) await new Promise((resolve) => setTimeout(resolve, 1))
-    }
-    await arrived(received, sent.length)
-    for (const [index, frame] of sent.entries()) {
-      const got = received[index] as Buffer | string
-      expect(typeof got).toBe(typeof frame)
-      expect(Buffer.from(got).equals(Buffer.from(frame)), `frame ${index}`).toBe(true)
-    }
-  },
-)
+])('frames of every kind of length arrive as they were sent, in order: %s', async (_, Impl) => {
+  const { client, received } = await openPair(Impl)
+  const sent = await sendMany(40, (frame) => {
+    const before = Buffer.from(frame)
+    client.send(frame)
+    expect(Buffer.from(frame).equals(before), 'the caller keeps its bytes').toBe(true)
+  })
+  await arrived(received, sent.length)
+  expectFrames(received, sent)
+})
 
 test('what was received stays as it was, however much is received after it', async () => {
   const { client, server } = await openPair()
   const heard = heardBy(client)
-  const sent: (Buffer | string)[] = []
-  for (let round = 0; round < 300; round++) {
-    const size = SIZES[round % 50] ?? randomInt(round % 3 === 0 ? 100_000 : 9000)
-    const frame = round % 7 === 6 ? 'text '.repeat(size % 5000) : randomBytes(size)
-    server.send(frame)
-    sent.push(frame)
-    if (round % 5 === 4) await new Promise((resolve) => setTimeout(resolve, 1))
-  }
+  const sent = await sendMany(300, (frame) => server.send(frame))
   await arrived(heard, sent.length)
-  for (const [index, frame] of sent.entries()) {
-    const got = heard[index] as Uint8Array | string
-    expect(typeof got).toBe(typeof frame)
-    expect(Buffer.from(got).equals(Buffer.from(frame)), `frame ${index}`).toBe(true)
-  }
+  expectFrames(heard, sent)
 })
 
 test('a client that is paused reads no further, and goes on where it was', async () => {
@@ -110,9 +111,7 @@ test('a client that is paused reads no further, and goes on where it was', async
   expect(server.bufferedAmount).toBeGreaterThan(10_000_000)
   paused.resume()
   await arrived(heard, sent.length + 1)
-  for (const [index, frame] of sent.entries()) {
-    expect(Buffer.from(heard[index + 1] as Uint8Array).equals(frame), `frame ${index}`).toBe(true)
-  }
+  expectFrames(heard.slice(1), sent)
 })
 
 test('of a name that stands for several addresses all are tried, as ws does it', async () => {
@@ -149,9 +148,7 @@ test('a buffer is not used again while the peer does not read', async () => {
   expect(client.bufferedAmount).toBeGreaterThan(10_000_000)
   server.resume()
   await arrived(received, sent.length)
-  for (const [index, frame] of sent.entries()) {
-    expect((received[index] as Buffer).equals(frame), `frame ${index}`).toBe(true)
-  }
+  expectFrames(received, sent)
   expect(client.bufferedAmount).toBe(0)
 })
 
