@@ -1,8 +1,9 @@
 /**
- * `ws`, the WebSocket on Node, without its garbage. It allocates a buffer for each binary frame,
- * to mask it into; 64 MiB of those make V8 collect everything, at high rates several times a second,
- * for 3 to 10 ms each. Here large frames are masked into buffers that are used again, and
- * written to the connection beneath. What comes over `ws:` is read by way of a slab, see read-slab.ts.
+ * `ws`, the WebSocket on Node, without its garbage. It allocates a buffer for each frame, to mask it
+ * into. V8 counts that memory: frames of any size, at a few 10 MB/s, made it collect everything several
+ * times a second, for 3 to 10 ms each and with all its threads. Here frames are masked into buffers that
+ * are used again, and written to the connection beneath. What comes over `ws:` is read by way of a
+ * slab, see read-slab.ts.
  * Runs on: Node. Owns: the connections, and one set of free buffers for all of them.
  *
  * `ws` writes whole frames, and without compression at once: ours go between them, in order.
@@ -21,8 +22,6 @@ import { Buffers } from './buffers.js'
 import { ReadSlab, readRoom } from './read-slab.js'
 import type { WebSocketClass } from './socket.js'
 
-/** Below it Node cuts the buffer from a block that it has, and `ws` does as well. */
-const LARGE_BYTES_MIN = 4096
 const MASKS_AT_A_TIME = 1024
 
 type MaskInto = (
@@ -34,6 +33,7 @@ type MaskInto = (
 ) => void
 
 const buffers = new Buffers()
+const encoder = new TextEncoder()
 const masks = new Uint8Array(MASK_BYTES * MASKS_AT_A_TIME)
 let masksUsed = masks.length
 
@@ -50,51 +50,55 @@ function nativeMask(): MaskInto | undefined {
   }
 }
 
-/** Without native masking `ws` sends what is large as well. */
+/** Without native masking `ws` sends everything itself. */
 export function frugal(maskInto: MaskInto | undefined): WebSocketClass {
   return class extends WebSocket {
-    readonly #beneath: { connection?: Socket }
+    #connection: Socket | undefined
 
     constructor(url: string, protocols: string[]) {
-      const beneath: { connection?: Socket } = {}
-      const createConnection = (options: TcpNetConnectOpts) => {
-        const slab = new ReadSlab()
-        const connection: Socket = connect({
-          host: options.host ?? '',
-          port: options.port,
-          onread: {
-            buffer: readRoom,
-            callback: (bytes) => connection.push(slab.take(bytes)),
-          },
-        })
-        beneath.connection = connection
-        return connection
-      }
       const isPlain = /^ws:/i.test(url)
       super(url, protocols, {
         perMessageDeflate: false,
-        ...(isPlain ? { createConnection: createConnection as typeof connect } : {}),
+        ...(isPlain ? { createConnection: connectWithSlab as typeof connect } : {}),
       })
-      this.#beneath = beneath
+      this.once('upgrade', (response) => {
+        this.#connection = response.socket
+      })
     }
 
     override send(data: Uint8Array | string): void {
-      const { connection } = this.#beneath
-      const isLarge = typeof data !== 'string' && data.length >= LARGE_BYTES_MIN
-      const isOurs = isLarge && connection !== undefined && this.readyState === WebSocket.OPEN
-      if (!isOurs || maskInto === undefined) {
+      const connection = this.#connection
+      const isOpen = connection !== undefined && this.readyState === WebSocket.OPEN
+      if (!isOpen || maskInto === undefined) {
         super.send(data)
         return
       }
-      const header = clientHeaderBytes(data.length)
-      const frame = buffers.take(header + data.length)
+      const isText = typeof data === 'string'
+      const bytes = isText ? Buffer.byteLength(data) : data.length
+      const header = clientHeaderBytes(bytes)
+      const frame = buffers.take(header + bytes)
       const mask = nextMask()
-      writeClientHeader(frame, 0, Opcode.binary, data.length)
+      writeClientHeader(frame, 0, isText ? Opcode.text : Opcode.binary, bytes)
       frame.set(mask, header - MASK_BYTES)
-      maskInto(data, mask, frame, header, data.length)
-      connection.write(frame.subarray(0, header + data.length), () => buffers.giveBack(frame))
+      const payload = isText ? frame.subarray(header, header + bytes) : data
+      if (isText) encoder.encodeInto(data, payload)
+      maskInto(payload, mask, frame, header, bytes)
+      connection.write(frame.subarray(0, header + bytes), () => buffers.giveBack(frame))
     }
   }
+}
+
+function connectWithSlab(options: TcpNetConnectOpts): Socket {
+  const slab = new ReadSlab()
+  const connection: Socket = connect({
+    host: options.host ?? '',
+    port: options.port,
+    onread: {
+      buffer: readRoom,
+      callback: (bytes) => connection.push(slab.take(bytes)),
+    },
+  })
+  return connection
 }
 
 /** RFC 6455, 5.3: nobody may foresee it. */

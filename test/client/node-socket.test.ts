@@ -2,7 +2,10 @@
 import { randomBytes, randomInt } from 'node:crypto'
 import dns from 'node:dns'
 import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
+import { readFileSync } from 'node:fs'
+import { createServer as createPlainServer } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
+import { type AddressInfo, Socket } from 'node:net'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { frugal, nodeWebSocket } from '../../src/client/node-socket.js'
@@ -17,25 +20,30 @@ interface Pair {
   readonly received: (Buffer | string)[]
 }
 
-async function openPair(Impl: WebSocketClass = nodeWebSocket()): Promise<Pair> {
-  const host = new WebSocketServer({ host: '127.0.0.1', port: 0 })
+async function openPair(
+  Impl: WebSocketClass = nodeWebSocket(),
+  scheme: 'ws' | 'wss' = 'ws',
+): Promise<Pair> {
+  const pem = readFileSync(new URL('localhost.pem', import.meta.url))
+  const server = scheme === 'ws' ? createPlainServer() : createTlsServer({ key: pem, cert: pem })
+  const host = new WebSocketServer({ server })
   onTestFinished(() => {
     for (const one of host.clients) one.terminate()
-    host.close()
+    server.close()
   })
-  await once(host, 'listening')
-  const { port } = host.address() as AddressInfo
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  const { port } = server.address() as AddressInfo
   const connected = once(host, 'connection')
-  const client = new Impl(`ws://127.0.0.1:${port}/`, ['any'])
+  const client = new Impl(`${scheme}://127.0.0.1:${port}/`, ['any'])
   onTestFinished(() => client.terminate?.())
   const opened = new Promise<void>((resolve) => {
     client.onopen = () => resolve()
   })
-  const [server] = (await connected) as [WebSocket]
+  const [peer] = (await connected) as [WebSocket]
   const received: (Buffer | string)[] = []
-  server.on('message', (data: Buffer, isBinary) => received.push(isBinary ? data : String(data)))
+  peer.on('message', (data: Buffer, isBinary) => received.push(isBinary ? data : String(data)))
   await opened
-  return { client, server, received }
+  return { client, server: peer, received }
 }
 
 const arrived = (received: readonly unknown[], count: number) =>
@@ -76,17 +84,46 @@ function expectFrames(received: readonly FrameData[], sent: readonly FrameData[]
 }
 
 test.each([
-  ['masked natively', nodeWebSocket()],
-  ['masked by ws', frugal(undefined)],
-])('frames of every kind of length arrive as they were sent, in order: %s', async (_, Impl) => {
-  const { client, received } = await openPair(Impl)
-  const sent = await sendMany(40, (frame) => {
-    const before = Buffer.from(frame)
-    client.send(frame)
-    expect(Buffer.from(frame).equals(before), 'the caller keeps its bytes').toBe(true)
-  })
-  await arrived(received, sent.length)
-  expectFrames(received, sent)
+  ['masked natively', nodeWebSocket(), 'ws'],
+  ['masked by ws', frugal(undefined), 'ws'],
+  ['over TLS', nodeWebSocket(), 'wss'],
+] as const)(
+  'frames of every kind of length arrive as they were sent, in order: %s',
+  async (_, Impl, scheme) => {
+    vi.stubEnv('NODE_TLS_REJECT_UNAUTHORIZED', '0') // Nobody has signed the certificate.
+    onTestFinished(() => void vi.unstubAllEnvs())
+    const { client, received } = await openPair(Impl, scheme)
+    const sent = await sendMany(40, (frame) => {
+      const before = Buffer.from(frame)
+      client.send(frame)
+      expect(Buffer.from(frame).equals(before), 'the caller keeps its bytes').toBe(true)
+    })
+    await arrived(received, sent.length)
+    expectFrames(received, sent)
+  },
+)
+
+test('frames of any size and kind are written from the same few buffers', async () => {
+  const { client, received } = await openPair()
+  const write = vi.spyOn(Socket.prototype, 'write')
+  onTestFinished(() => write.mockRestore())
+  const sizes = [10, 200, 3000]
+  for (let index = 0; index < 300; index++) {
+    const frame = Buffer.alloc(sizes[index % 3] ?? 0, 'x')
+    client.send(index % 2 === 0 ? frame : frame.toString())
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  await arrived(received, 300)
+  const written = write.mock.calls.map(([chunk]) => (chunk as Uint8Array).buffer)
+  expect(written.length).toBe(300)
+  expect(new Set(written).size).toBeLessThan(10)
+})
+
+test('text that is no well-formed Unicode arrives as with ws', async () => {
+  const { client, received } = await openPair()
+  client.send('a\ud800b ü 😀')
+  await arrived(received, 1)
+  expect(received).toEqual(['a\ufffdb ü 😀'])
 })
 
 test('what was received stays as it was, however much is received after it', async () => {
