@@ -13,24 +13,33 @@
  * pages: that saves more than the copy costs. A large room also means that few frames are cut in
  * two by the end of a read, which `ws` would have to join.
  *
- * Who keeps a message keeps the slab it stands in. So a slab holds what came on one connection, small reads do
- * without, and after two of them in a row, as between heartbeats, the connection gives its slab up.
+ * Who keeps a message keeps the slab it stands in. So a slab holds what came on one connection in a few
+ * milliseconds, small reads do without, and after two of them in a row, as between heartbeats, the connection
+ * gives its slab up.
  */
 import { Buffer } from 'node:buffer'
 
 /** Four times what Node reads at a time, and as much as the broker's largest frames of events. */
-const SLAB_BYTES = 256 * 1024
+const SLAB_BYTES_MAX = 256 * 1024
+const SLAB_BYTES_MIN = 16 * 1024
+/**
+ * A slab has room for what comes in about this time, if the sizes allow it. What V8 finds alive twice, every
+ * 30 ms or so at high rates, it looks at again only when it collects everything: slabs that lasted
+ * longer made it do that several times a second.
+ */
+const SLAB_MS = 4
 /** Of connections on which little comes. Their copies are cut from the blocks that Node keeps for small buffers. */
 const SMALL_BYTES_MAX = 8 * 1024
 
 /** Where the next read goes, whichever connection it is. */
-export const readRoom = Buffer.allocUnsafeSlow(SLAB_BYTES)
+export const readRoom = Buffer.allocUnsafeSlow(SLAB_BYTES_MAX)
 
 const NO_SLAB = Buffer.alloc(0)
 
 export class ReadSlab {
   #slab = NO_SLAB
   #used = 0
+  #sinceMs = 0
   #wasSmall = false
 
   /** Returns for good the first `bytes` of the room, which have been read. */
@@ -42,13 +51,20 @@ export class ReadSlab {
       return Buffer.from(read)
     }
     this.#wasSmall = false
-    if (this.#slab.length < this.#used + bytes) {
-      this.#slab = Buffer.allocUnsafeSlow(SLAB_BYTES)
-      this.#used = 0
-    }
+    if (this.#slab.length < this.#used + bytes) this.#renew(bytes)
     const taken = this.#slab.subarray(this.#used, this.#used + bytes)
     taken.set(read)
     this.#used += bytes
     return taken
+  }
+
+  /** The faster the last one was filled, the larger the next; in powers of two, which the allocator has ready. */
+  #renew(bytes: number): void {
+    const nowMs = performance.now()
+    const wanted = (this.#used * SLAB_MS) / (nowMs - this.#sinceMs)
+    const size = Math.min(SLAB_BYTES_MAX, Math.max(SLAB_BYTES_MIN, bytes, wanted))
+    this.#slab = Buffer.allocUnsafeSlow(2 ** Math.ceil(Math.log2(size)))
+    this.#used = 0
+    this.#sinceMs = nowMs
   }
 }

@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { ReadSlab, readRoom } from '../../src/client/read-slab.js'
 
 const SMALL = 8 * 1024
@@ -18,13 +18,41 @@ test('small reads keep nothing alive but themselves', () => {
   for (const { buffer } of taken) expect(buffer.byteLength).toBeLessThanOrEqual(SMALL)
 })
 
-test('large reads stand one behind the other in a slab, as long as they fit', () => {
+/** Time goes on when it is told to. */
+function handClock(): { nowMs: number } {
+  const clock = { nowMs: 1000 }
+  const spy = vi.spyOn(performance, 'now').mockImplementation(() => clock.nowMs)
+  onTestFinished(() => spy.mockRestore())
+  return clock
+}
+
+/** Reads of equal size, `everyMs` apart. */
+function readSteadily(bytes: number, everyMs: number, count: number): Buffer[] {
+  const clock = handClock()
   const slab = new ReadSlab()
-  const reads = Array.from({ length: 5 }, (_, index) => read(slab, 65_536, index))
-  const [first, , , , fifth] = reads
-  expect(reads.map(({ byteOffset }) => byteOffset)).toEqual([0, 65_536, 131_072, 196_608, 0])
+  return Array.from({ length: count }, (_, index) => {
+    clock.nowMs += everyMs
+    return read(slab, bytes, index)
+  })
+}
+
+test.each([
+  ['as large as the read when they are rare', 60_000, 1000, 65_536],
+  ['small when little comes', 10_000, 10, 16_384],
+  ['for four milliseconds', 10_000, 1, 65_536],
+  ['of 256 KiB at most', 60_000, 0.1, 262_144],
+  ['of 256 KiB if the clock stands still', 60_000, 0, 262_144],
+])('a slab is %s', (_, bytes, everyMs, size) => {
+  const settled = readSteadily(bytes, everyMs, 50).slice(-20)
+  expect([...new Set(settled.map(({ buffer }) => buffer.byteLength))]).toEqual([size])
+})
+
+test('large reads stand one behind the other in a slab, as long as they fit', () => {
+  const settled = readSteadily(60_000, 0.1, 50)
+  const begin = settled.findLastIndex(({ byteOffset }) => byteOffset === 0) - 4
+  const reads = settled.slice(begin, begin + 5)
+  expect(reads.map(({ byteOffset }) => byteOffset)).toEqual([0, 60_000, 120_000, 180_000, 0])
   expect(new Set(reads.map(({ buffer }) => buffer)).size).toBe(2)
-  expect(first?.buffer).not.toBe(fifth?.buffer)
 })
 
 test('what came on one connection keeps nothing of another alive', () => {
@@ -38,8 +66,10 @@ test('what came on one connection keeps nothing of another alive', () => {
 })
 
 test('a connection that has become quiet has no slab', () => {
+  handClock() // It stands still: the second slab and those after it are of the largest.
   const slab = new ReadSlab()
-  const large = () => read(slab, 20_000, 1)
+  const large = () => read(slab, 10_000, 1)
+  large()
   const first = large()
   read(slab, 1, 2)
   expect(large().buffer).toBe(first.buffer)
