@@ -18,7 +18,7 @@ import { InvalidPayloadError } from './errors.js'
 export interface PayloadCodec {
   /** 0 MessagePack, 1 JSON text in UTF-8, 2 raw bytes: what other subscribers are told. */
   readonly encoding: 0 | 1 | 2
-  /** Throws when the value has no such form. */
+  /** Throws when the value has no such form. What it returns is copied before the next call. */
   encode(value: unknown): Uint8Array
   /** Throws when the bytes are none of its own. */
   decode?(bytes: Uint8Array): unknown
@@ -33,6 +33,10 @@ const unpackr = new Unpackr({
   copyBuffers: true,
 })
 const encoder = new TextEncoder()
+/** What is encoded is copied before the next: short texts need no memory of their own. */
+const scratch = new Uint8Array(16 * 1024)
+/** A UTF-16 unit takes so many bytes of UTF-8 at most. */
+const UTF8_BYTES_MAX = 3
 const decoder = new TextDecoder('utf-8', { fatal: true })
 
 export const msgpackCodec: PayloadCodec = {
@@ -45,7 +49,8 @@ export const jsonCodec: PayloadCodec = {
   encode: (value) => {
     const text = JSON.stringify(value) as string | undefined
     if (text === undefined) throw new TypeError('the value has no JSON form')
-    return encoder.encode(text)
+    if (text.length * UTF8_BYTES_MAX > scratch.length) return encoder.encode(text)
+    return scratch.subarray(0, encoder.encodeInto(text, scratch).written)
   },
 }
 

@@ -19,6 +19,16 @@ test('encodePayload() and decodePayload() give back the value, in both encodings
   }
 })
 
+test('texts of every length and width of character come out of the JSON codec whole', () => {
+  for (const character of ['a', 'ü', '€', '😀', '\ud800']) {
+    for (const length of [0, 1, 5459, 5460, 5461, 5462, 100_000]) {
+      const text = character.repeat(length)
+      const bytes = encodePayload(jsonCodec, text)
+      expect(Buffer.from(bytes).equals(Buffer.from(JSON.stringify(text)))).toBe(true)
+    }
+  }
+})
+
 test('decodePayload() copies bytes within a value: they keep nothing else alive', () => {
   const bytes = encodePayload(msgpackCodec, { thumbnail: Buffer.alloc(100, 7) })
   const large = new Uint8Array(1_000_000)
