@@ -1,19 +1,25 @@
 /**
- * Buffers of batches, used again: a client that publishes all the time allocates none.
- * Runs on: Node and browsers. Owns: free buffers, at most KEPT_BYTES_MAX.
+ * Buffers of batches and of frames, used again: a client that publishes all the time allocates none.
+ * Runs on: Node and browsers. Owns: free buffers, at most KEPT_BYTES_MAX in each set.
  */
-/** A frame leaves at 128 KiB, so this is a dozen of the largest that are usual. */
+/** A batch leaves at 128 KiB and takes a buffer of 256 with its head, so this is eight of the largest that are usual. */
 const KEPT_BYTES_MAX = 2 * 1024 * 1024
-const BYTES_MIN = 1024
+const BATCH_BYTES_MIN = 1024
 
 export class Buffers {
+  readonly #bytesMin: number
   /** By size: the power of two. */
   readonly #free: Uint8Array[][] = []
   #keptBytes = 0
 
+  /** `bytesMin`: the smallest that it makes. */
+  constructor(bytesMin = BATCH_BYTES_MIN) {
+    this.#bytesMin = bytesMin
+  }
+
   /** A buffer of at least this size. What is in it is left over from before. */
   take(bytes: number): Uint8Array {
-    const power = powerFor(bytes)
+    const power = powerFor(Math.max(bytes, this.#bytesMin))
     const buffer = this.#free[power]?.pop()
     if (buffer === undefined) return new Uint8Array(2 ** power)
     this.#keptBytes -= buffer.length
@@ -31,5 +37,5 @@ export class Buffers {
 }
 
 function powerFor(bytes: number): number {
-  return Math.ceil(Math.log2(Math.max(bytes, BYTES_MIN)))
+  return Math.ceil(Math.log2(bytes))
 }

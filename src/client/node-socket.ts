@@ -23,6 +23,8 @@ import { ReadSlab, readRoom } from './read-slab.js'
 import type { WebSocketClass } from './socket.js'
 
 const MASKS_AT_A_TIME = 1024
+/** A queued frame takes no more than twice its size, however small it is. */
+const FRAME_BYTES_MIN = 64
 
 type MaskInto = (
   source: Uint8Array,
@@ -32,8 +34,7 @@ type MaskInto = (
   length: number,
 ) => void
 
-const buffers = new Buffers()
-const encoder = new TextEncoder()
+const buffers = new Buffers(FRAME_BYTES_MIN)
 const masks = new Uint8Array(MASK_BYTES * MASKS_AT_A_TIME)
 let masksUsed = masks.length
 
@@ -80,12 +81,18 @@ export function frugal(maskInto: MaskInto | undefined): WebSocketClass {
       const mask = nextMask()
       writeClientHeader(frame, 0, isText ? Opcode.text : Opcode.binary, bytes)
       frame.set(mask, header - MASK_BYTES)
-      const payload = isText ? frame.subarray(header, header + bytes) : data
-      if (isText) encoder.encodeInto(data, payload)
+      const payload = isText ? textAt(frame, header, data, bytes) : data
       maskInto(payload, mask, frame, header, bytes)
       connection.write(frame.subarray(0, header + bytes), () => buffers.giveBack(frame))
     }
   }
+}
+
+/** Room for exactly so much is enough for write(); encodeInto() of later Node versions wants more. */
+function textAt(frame: Uint8Array, at: number, text: string, bytes: number): Uint8Array {
+  const target = Buffer.from(frame.buffer, at, bytes)
+  target.write(text)
+  return target
 }
 
 function connectWithSlab(options: TcpNetConnectOpts): Socket {

@@ -13,8 +13,8 @@
  * pages: that saves more than the copy costs. A large room also means that few frames are cut in
  * two by the end of a read, which `ws` would have to join.
  *
- * Who keeps a message keeps the slab it stands in. So a slab holds what came on one connection in a few
- * milliseconds, small reads do without, and after two of them in a row, as between heartbeats, the connection
+ * Who keeps a message keeps the slab it stands in. So a slab holds what came on one connection only, and
+ * not for long where much comes; small reads do without, and after two of them in a row, as between heartbeats, the connection
  * gives its slab up.
  */
 import { Buffer } from 'node:buffer'
@@ -23,12 +23,12 @@ import { Buffer } from 'node:buffer'
 const SLAB_BYTES_MAX = 256 * 1024
 const SLAB_BYTES_MIN = 16 * 1024
 /**
- * A slab has room for what comes in about this time, if the sizes allow it. What V8 finds alive twice, every
+ * A slab has room for what came in this time at the rate of the one before, if the sizes allow it. What V8 finds alive twice, every
  * 30 ms or so at high rates, it looks at again only when it collects everything: slabs that lasted
  * longer made it do that several times a second.
  */
 const SLAB_MS = 4
-/** Of connections on which little comes. Their copies are cut from the blocks that Node keeps for small buffers. */
+/** Of connections on which little comes. Below half of `Buffer.poolSize` their copies are cut from the blocks that Node keeps. */
 const SMALL_BYTES_MAX = 8 * 1024
 
 /** Where the next read goes, whichever connection it is. */
@@ -39,7 +39,7 @@ const NO_SLAB = Buffer.alloc(0)
 export class ReadSlab {
   #slab = NO_SLAB
   #used = 0
-  #sinceMs = 0
+  #sinceMs = Number.NEGATIVE_INFINITY
   #wasSmall = false
 
   /** Returns for good the first `bytes` of the room, which have been read. */

@@ -14,6 +14,11 @@ test('Buffers.take() gives what was given back, if it is large enough', () => {
   expect(buffers.take(1024)).not.toBe(small)
 })
 
+test('Buffers make none smaller than they are told', () => {
+  const buffers = new Buffers(64)
+  expect([1, 64, 65, 1024].map((bytes) => buffers.take(bytes).length)).toEqual([64, 64, 128, 1024])
+})
+
 test('Buffers keep no more than 2 MiB', () => {
   const buffers = new Buffers()
   const given = Array.from({ length: 5 }, () => new Uint8Array(512 * 1024))

@@ -9,6 +9,8 @@ import {
   msgpackCodec,
 } from '../../src/client/codecs.js'
 import { InvalidPayloadError } from '../../src/client/ringcast.js'
+import { startBroker } from '../broker/harness.js'
+import { open, waitUntil } from './harness.js'
 
 const VALUES = [null, true, 0, -1, 2 ** 40, 1.5, 'é', [1, [2]], { a: { b: ['c'] } }]
 
@@ -70,3 +72,22 @@ test('decodePayload() asks a codec of one’s own only for its own encoding', ()
   expect(decodePayload(2, encodePayload(codec, 'x'), codec)).toBe('<x>')
   expect(decodePayload(1, Buffer.from('7'), codec)).toBe(7)
 })
+
+test.each(['msgpack', 'json'] as const)(
+  '%s: payloads that wait for room, or for the inbox, are still their own when they are sent',
+  async (codec) => {
+    const { wsUrl } = await startBroker()
+    const answerer = await open(wsUrl)
+    const heard: unknown[] = []
+    await answerer.subscribe('log', ({ payload }) => void heard.push(payload))
+    await answerer.respond('echo', ({ payload }) => payload).ready
+    const client = await open(wsUrl, { codec, maxInFlight: 1 })
+    const wanted = Array.from({ length: 20 }, (_, n) => ({ n, text: 'x'.repeat(n * 10) }))
+    const stored = wanted.map((payload) => client.publish('log', payload))
+    const replies = await Promise.all(wanted.map((payload) => client.request('echo', payload)))
+    expect(replies.map(({ payload }) => payload)).toEqual(wanted)
+    await Promise.all(stored)
+    await waitUntil(() => heard.length === wanted.length)
+    expect(heard).toEqual(wanted)
+  },
+)

@@ -14,6 +14,7 @@ import type { WebSocketClass, WebSocketLike } from '../../src/client/socket.js'
 const OPEN_MS = 10_000
 
 interface Pair {
+  readonly port: number
   readonly client: WebSocketLike
   readonly server: WebSocket
   /** What the server was sent, binary frames as Buffers. */
@@ -24,6 +25,10 @@ async function openPair(
   Impl: WebSocketClass = nodeWebSocket(),
   scheme: 'ws' | 'wss' = 'ws',
 ): Promise<Pair> {
+  if (scheme === 'wss') {
+    vi.stubEnv('NODE_TLS_REJECT_UNAUTHORIZED', '0') // Nobody has signed the certificate.
+    onTestFinished(() => void vi.unstubAllEnvs())
+  }
   const pem = readFileSync(new URL('localhost.pem', import.meta.url))
   const server = scheme === 'ws' ? createPlainServer() : createTlsServer({ key: pem, cert: pem })
   const host = new WebSocketServer({ server })
@@ -43,7 +48,7 @@ async function openPair(
   const received: (Buffer | string)[] = []
   peer.on('message', (data: Buffer, isBinary) => received.push(isBinary ? data : String(data)))
   await opened
-  return { client, server: peer, received }
+  return { port, client, server: peer, received }
 }
 
 const arrived = (received: readonly unknown[], count: number) =>
@@ -90,8 +95,6 @@ test.each([
 ] as const)(
   'frames of every kind of length arrive as they were sent, in order: %s',
   async (_, Impl, scheme) => {
-    vi.stubEnv('NODE_TLS_REJECT_UNAUTHORIZED', '0') // Nobody has signed the certificate.
-    onTestFinished(() => void vi.unstubAllEnvs())
     const { client, received } = await openPair(Impl, scheme)
     const sent = await sendMany(40, (frame) => {
       const before = Buffer.from(frame)
@@ -103,27 +106,66 @@ test.each([
   },
 )
 
-test('frames of any size and kind are written from the same few buffers', async () => {
-  const { client, received } = await openPair()
-  const write = vi.spyOn(Socket.prototype, 'write')
-  onTestFinished(() => write.mockRestore())
-  const sizes = [10, 200, 3000]
-  for (let index = 0; index < 300; index++) {
-    const frame = Buffer.alloc(sizes[index % 3] ?? 0, 'x')
-    client.send(index % 2 === 0 ? frame : frame.toString())
-    await new Promise((resolve) => setImmediate(resolve))
-  }
-  await arrived(received, 300)
-  const written = write.mock.calls.map(([chunk]) => (chunk as Uint8Array).buffer)
-  expect(written.length).toBe(300)
-  expect(new Set(written).size).toBeLessThan(10)
+test.each(['ws', 'wss'] as const)(
+  '%s: frames of any size and kind are written from the same few buffers',
+  async (scheme) => {
+    const { port, client, received } = await openPair(nodeWebSocket(), scheme)
+    const write = vi.spyOn(Socket.prototype, 'write')
+    onTestFinished(() => write.mockRestore())
+    const sizes = [10, 200, 3000]
+    for (let index = 0; index < 300; index++) {
+      const frame = Buffer.alloc(sizes[index % 3] ?? 0, 'x')
+      client.send(index % 2 === 0 ? frame : frame.toString())
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    await arrived(received, 300)
+    const ours = write.mock.calls.filter(
+      (_, call) => (write.mock.contexts[call] as Socket).remotePort === port,
+    )
+    expect(ours.length).toBe(300)
+    const buffers = new Set(ours.map(([chunk]) => (chunk as Uint8Array).buffer))
+    expect(buffers.size).toBeLessThan(20)
+  },
+)
+
+test('pings and pongs of ws go between our frames', async () => {
+  const { client, server, received } = await openPair()
+  const ping = (client as unknown as WebSocket).ping.bind(client)
+  const heard: string[] = []
+  server.on('ping', (data: Buffer) => heard.push(`ping ${data}`))
+  server.on('pong', (data: Buffer) => heard.push(`pong ${data}`))
+  const sent = await sendMany(100, (frame) => {
+    client.send(frame)
+    ping('of the client')
+    server.ping('of the server')
+  })
+  await arrived(received, sent.length)
+  await arrived(heard, 200)
+  expectFrames(received, sent)
+  expect([...new Set(heard)].sort()).toEqual(['ping of the client', 'pong of the server'])
 })
 
-test('text that is no well-formed Unicode arrives as with ws', async () => {
+test('what a terminated connection had queued is not seen on another', async () => {
+  const stalled = await openPair()
+  stalled.server.pause()
+  for (let index = 0; index < 100; index++) stalled.client.send(Buffer.alloc(100_000, 1))
   const { client, received } = await openPair()
-  client.send('a\ud800b ü 😀')
-  await arrived(received, 1)
-  expect(received).toEqual(['a\ufffdb ü 😀'])
+  stalled.client.terminate?.()
+  stalled.client.send(Buffer.alloc(100_000, 2))
+  const sent = await sendMany(100, (frame) => client.send(frame))
+  await arrived(received, sent.length)
+  expectFrames(received, sent)
+})
+
+test('text of every alphabet arrives as with ws, even if it is no well-formed Unicode', async () => {
+  const { client, received } = await openPair()
+  client.send('x'.repeat(4096)) // What an unwritten end would show.
+  const texts = ['ж', 'ü', 'ش', '€', '😀', 'a\ud800b', 'aж'].flatMap((letter) =>
+    [1, 2, 5, 33, 256, 1000].map((count) => letter.repeat(count)),
+  )
+  for (const text of texts) client.send(text)
+  await arrived(received, texts.length + 1)
+  expect(received.slice(1)).toEqual(texts.map((text) => Buffer.from(text).toString()))
 })
 
 test('what was received stays as it was, however much is received after it', async () => {
@@ -174,20 +216,23 @@ test('of a name that stands for several addresses all are tried, as ws does it',
   expect(lookup).toHaveBeenCalled()
 })
 
-test('a buffer is not used again while the peer does not read', async () => {
-  const { client, server, received } = await openPair()
-  server.pause()
-  const sent = Array.from({ length: 300 }, (_, index) => Buffer.alloc(100_000, index))
-  for (const frame of sent) {
-    client.send(frame)
-    await new Promise((resolve) => setImmediate(resolve)) // What could leave has left, and come back.
-  }
-  expect(client.bufferedAmount).toBeGreaterThan(10_000_000)
-  server.resume()
-  await arrived(received, sent.length)
-  expectFrames(received, sent)
-  expect(client.bufferedAmount).toBe(0)
-})
+test.each(['ws', 'wss'] as const)(
+  '%s: a buffer is not used again while the peer does not read',
+  async (scheme) => {
+    const { client, server, received } = await openPair(nodeWebSocket(), scheme)
+    server.pause()
+    const sent = Array.from({ length: 300 }, (_, index) => Buffer.alloc(100_000, index))
+    for (const frame of sent) {
+      client.send(frame)
+      await new Promise((resolve) => setImmediate(resolve)) // What could leave has left, and come back.
+    }
+    expect(client.bufferedAmount).toBeGreaterThan(10_000_000)
+    server.resume()
+    await arrived(received, sent.length)
+    expectFrames(received, sent)
+    expect(client.bufferedAmount).toBe(0)
+  },
+)
 
 test('what is sent while it closes is dropped, as ws does it', async () => {
   const { client, server, received } = await openPair()
