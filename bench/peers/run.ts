@@ -5,7 +5,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { parseArgs } from 'node:util'
-import { setFlagsFromString } from 'node:v8'
+import { leaveHeapAlone } from '../own-heap.js'
 import { circumstances, circumstancesLine } from '../report/circumstances.js'
 import { comparePeers } from './compare.js'
 import { pictureIn, withTables } from './document.js'
@@ -30,8 +30,7 @@ const USAGE = `npm run bench:peers -- [options]
   --list            name systems and scenarios
   --help            this`
 
-// As src/serve.ts: four threads would mark this heap while the others are measured.
-setFlagsFromString('--no-memory-reducer')
+leaveHeapAlone()
 const values = parseCommandLine()
 
 // Servers and ends are killed by those who started them.

@@ -2,9 +2,8 @@
  * Buffers of batches and of frames, used again: a client that publishes all the time allocates none.
  * Runs on: Node and browsers. Owns: free buffers, at most KEPT_BYTES_MAX in each set.
  */
-/** A batch leaves at 128 KiB and takes a buffer of 256 with its head, so this is eight of the largest that are usual. */
+/** A batch leaves at 128 KiB and has a buffer of 256 with its head: eight of the largest that are usual. */
 const KEPT_BYTES_MAX = 2 * 1024 * 1024
-const BATCH_BYTES_MIN = 1024
 
 export class Buffers {
   readonly #bytesMin: number
@@ -13,7 +12,7 @@ export class Buffers {
   #keptBytes = 0
 
   /** `bytesMin`: the smallest that it makes. */
-  constructor(bytesMin = BATCH_BYTES_MIN) {
+  constructor(bytesMin: number) {
     this.#bytesMin = bytesMin
   }
 

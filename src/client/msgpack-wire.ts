@@ -43,6 +43,8 @@ const DELIVER = 38
 const HEAD_BYTES_MAX = 2 + 5 + 5
 /** Array of 4, encoding, head of the payload, id, and nil. */
 const MESSAGE_EXTRA_BYTES_MAX = 2 + 5 + 18 + 1
+/** Of a batch that begins: most do not stay at one message. */
+const BATCH_BYTES_MIN = 1024
 const RELEASED = new Uint8Array(0)
 
 const packr = new Packr({ useRecords: false, variableMapSize: true })
@@ -50,7 +52,7 @@ const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsTyp
 const decoder = new TextDecoder()
 
 export function msgpackWire(): Wire {
-  const buffers = new Buffers()
+  const buffers = new Buffers(BATCH_BYTES_MIN)
   return {
     subprotocol: 'ringcast.v1.msgpack',
     newBatch: (topic, bytes) => new MsgpackBatch(packr.pack(topic).slice(), bytes, buffers),

@@ -75,7 +75,7 @@ export function frugal(maskInto: MaskInto | undefined): WebSocketClass {
         return
       }
       const isText = typeof data === 'string'
-      const bytes = isText ? Buffer.byteLength(data) : data.length
+      const bytes = Buffer.byteLength(data)
       const header = clientHeaderBytes(bytes)
       const frame = buffers.take(header + bytes)
       const mask = nextMask()

@@ -13,9 +13,9 @@
  * pages: that saves more than the copy costs. A large room also means that few frames are cut in
  * two by the end of a read, which `ws` would have to join.
  *
- * Who keeps a message keeps the slab it stands in. So a slab holds what came on one connection only, and
- * not for long where much comes; small reads do without, and after two of them in a row, as between heartbeats, the connection
- * gives its slab up.
+ * Who keeps a message keeps the slab it stands in. So a slab holds what came on one connection
+ * only, and not for long where much comes; small reads do without, and after two of them in a row, as
+ * between heartbeats, the connection gives its slab up.
  */
 import { Buffer } from 'node:buffer'
 
@@ -23,12 +23,15 @@ import { Buffer } from 'node:buffer'
 const SLAB_BYTES_MAX = 256 * 1024
 const SLAB_BYTES_MIN = 16 * 1024
 /**
- * A slab has room for what came in this time at the rate of the one before, if the sizes allow it. What V8 finds alive twice, every
- * 30 ms or so at high rates, it looks at again only when it collects everything: slabs that lasted
- * longer made it do that several times a second.
+ * A slab has room for what comes in this time at the rate of the one before, if the sizes allow it.
+ * What V8 finds alive twice, every 30 ms or so at high rates, it looks at again only when it collects
+ * everything: slabs that lasted longer made it do that several times a second (decision 15).
  */
 const SLAB_MS = 4
-/** Of connections on which little comes. Below half of `Buffer.poolSize` their copies are cut from the blocks that Node keeps. */
+/**
+ * Of connections on which little comes. Below half of `Buffer.poolSize` their copies are cut from the
+ * blocks that Node keeps.
+ */
 const SMALL_BYTES_MAX = 8 * 1024
 
 /** Where the next read goes, whichever connection it is. */
@@ -58,7 +61,7 @@ export class ReadSlab {
     return taken
   }
 
-  /** The faster the last one was filled, the larger the next; in powers of two, which the allocator has ready. */
+  /** The faster the last was filled, the larger the next; powers of two, which the allocator has ready. */
   #renew(bytes: number): void {
     const nowMs = performance.now()
     const wanted = (this.#used * SLAB_MS) / (nowMs - this.#sinceMs)

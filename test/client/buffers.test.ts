@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { Buffers } from '../../src/client/buffers.js'
 
 test('Buffers.take() gives what was given back, if it is large enough', () => {
-  const buffers = new Buffers()
+  const buffers = new Buffers(1024)
   const small = buffers.take(10)
   const large = buffers.take(5000)
   expect([small.length, large.length]).toEqual([1024, 8192])
@@ -20,7 +20,7 @@ test('Buffers make none smaller than they are told', () => {
 })
 
 test('Buffers keep no more than 2 MiB', () => {
-  const buffers = new Buffers()
+  const buffers = new Buffers(1024)
   const given = Array.from({ length: 5 }, () => new Uint8Array(512 * 1024))
   for (const buffer of given) buffers.giveBack(buffer)
   const taken = given.map(({ length }) => buffers.take(length))

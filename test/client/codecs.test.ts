@@ -79,7 +79,7 @@ test.each(['msgpack', 'json'] as const)(
     const { wsUrl } = await startBroker()
     const answerer = await open(wsUrl)
     const heard: unknown[] = []
-    await answerer.subscribe('log', ({ payload }) => void heard.push(payload))
+    await answerer.subscribe('log', ({ payload }) => void heard.push(payload)).ready
     await answerer.respond('echo', ({ payload }) => payload).ready
     const client = await open(wsUrl, { codec, maxInFlight: 1 })
     const wanted = Array.from({ length: 20 }, (_, n) => ({ n, text: 'x'.repeat(n * 10) }))

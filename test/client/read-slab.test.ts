@@ -57,6 +57,7 @@ test('large reads stand one behind the other in a slab, as long as they fit', ()
 })
 
 test('what came on one connection keeps nothing of another alive', () => {
+  handClock()
   const [slow, busy] = [new ReadSlab(), new ReadSlab()]
   const kept = Array.from({ length: 100 }, (_, index) => {
     read(busy, 60_000, 0)
