@@ -5,7 +5,7 @@
  *               socket full: next seq = the first not sent
  *        ┌─────────────────────────────────────────────────┐
  *      LIVE                                               ▼
- *   every EVENTS record                                PULLING  one chunk after the other, when the
+ *   every EVENTS record                                PULLING  chunk after chunk, the next ones when the
  *        ▲                                                 │     socket is writable
  *        └─────────────────────────────────────────────────┘
  *               a chunk that ends where the log ends
@@ -19,6 +19,7 @@ import { errorFrame, infoFrame } from '../protocol/server-frames.js'
 import {
   type ControlNotice,
   EVENTS_AT_END,
+  EVENTS_CONTINUED,
   EVENTS_TOPIC_GONE,
   Events,
   FORMATS,
@@ -31,8 +32,6 @@ import type { Session } from './session.js'
 import type { ShardLink } from './shard-link.js'
 import { Feed, type Lag, type PatternGroup, type Subscription } from './subscription.js'
 
-/** Bytes of one chunk at most. */
-const CHUNK_BYTES_MAX = 256 * 1024
 const LAG_ID_MAX = 2 ** 31 - 1
 
 type AttachNotice = Extract<ControlNotice, { op: 'attach' }>
@@ -139,7 +138,7 @@ export class FanOut {
     for (const lag of feed.lags) this.#endLag(lag)
   }
 
-  /** An EVENTS record: for all LIVE subscriptions, or the chunk that one lag asked for. */
+  /** An EVENTS record: for all LIVE subscriptions, or a chunk that one lag asked for. */
   onEvents(link: ShardLink): void {
     const { ints } = link.views
     const field = link.out.start >> 2
@@ -204,7 +203,7 @@ export class FanOut {
     for (const lag of subscription.lags?.values() ?? []) this.#endLag(lag)
   }
 
-  /** Asks for the session's next chunk, unless its socket is full or one is on its way. */
+  /** Asks for the session's next chunks, unless its socket is full or some are on their way. */
   pump(session: Session): void {
     while (session.isOpen && !session.isCongested && session.pulling === undefined) {
       const lag = session.lags?.[0]
@@ -214,7 +213,7 @@ export class FanOut {
         continue
       }
       const link = this.#links[lag.feed.shard] as ShardLink
-      if (!link.tryPull(lag, CHUNK_BYTES_MAX, this.#options.subscriberQueueSize)) {
+      if (!link.tryPull(lag, this.#options.subscriberQueueSize)) {
         this.#waiting.add(session)
         return
       }
@@ -247,7 +246,8 @@ export class FanOut {
     if (lag === undefined) return // Ended while the chunk was on its way; #endLag() saw to the rest.
     const { subscription, feed } = lag
     const { session } = subscription
-    session.pulling = undefined
+    const isLast = (flags & EVENTS_CONTINUED) === 0
+    if (isLast) session.pulling = undefined
     if ((flags & EVENTS_TOPIC_GONE) !== 0) {
       this.#endLag(lag) // TOPIC_DELETED comes, or came, by itself.
       this.pump(session)
@@ -263,7 +263,7 @@ export class FanOut {
     lag.nextSeq = frames.lastSeq + 1
     // Past the feed's own next seq when what lies between did not come through its filter.
     if ((flags & EVENTS_AT_END) !== 0 && lag.nextSeq >= feed.nextSeq) this.#endLag(lag)
-    else session.lags?.push(lag)
+    else if (isLast) session.lags?.push(lag)
     // Frames that were queued lead to a pump() once they are sent, when we know if they fitted.
     if (frames.count === 0) this.pump(session)
   }

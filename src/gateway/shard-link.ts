@@ -6,7 +6,13 @@
  */
 import { Packr, Unpackr } from 'msgpackr'
 import { type SharedViews, viewsOf } from '../ring/layout.js'
-import { type ControlNotice, type ControlRequest, Inbound, Pull } from '../ring/record.js'
+import {
+  type ControlNotice,
+  type ControlRequest,
+  eventsBytesMax,
+  Inbound,
+  Pull,
+} from '../ring/record.js'
 import { RingConsumer, RingProducer } from '../ring/spsc-ring.js'
 import { Doorbell } from '../ring/wakeup.js'
 import { SHARD_BELL, type ShardMemory } from '../shared-memory.js'
@@ -14,6 +20,8 @@ import type { Lag } from './subscription.js'
 
 /** A sleeping shard that has so much to read begins while the front thread goes on reading sockets. */
 const WAKE_AT_BYTES = 4096
+/** Chunks that one PULL asks for at most. */
+const CHUNKS_MAX = 8
 
 export class ShardLink {
   readonly number: number
@@ -108,8 +116,8 @@ export class ShardLink {
     if (sent > 0) this.#deferred.splice(0, sent)
   }
 
-  /** Asks for a subscription's next chunk. False when there is no room. */
-  tryPull(lag: Lag, maxBytes: number, queueSize: number): boolean {
+  /** Asks for a subscription's next chunks. False when there is no room. */
+  tryPull(lag: Lag, queueSize: number): boolean {
     const start = this.in.tryClaim(Pull.headerBytes)
     if (start < 0) return false
     const { ints, floats } = this.views
@@ -118,12 +126,21 @@ export class ShardLink {
     ints[field + Pull.topicId] = lag.feed.topicId
     ints[field + Pull.format] = lag.feed.format
     ints[field + Pull.filter] = lag.feed.filterId
-    ints[field + Pull.maxBytes] = maxBytes
+    ints[field + Pull.chunks] = this.#chunks()
     ints[field + Pull.queueSize] = lag.isLimited ? queueSize : 0
     floats[(start >> 3) + Pull.fromSeq] = lag.nextSeq
     this.in.commit(Inbound.pull, Pull.headerBytes)
     this.publish()
     return true
+  }
+
+  /**
+   * A subscription behind a full ring would get one chunk for all the publishes that its PULL waits
+   * behind, and fall back further: it asks for about as much as waits there.
+   */
+  #chunks(): number {
+    const waiting = Math.floor(this.in.unread() / eventsBytesMax(this.in.maxLength))
+    return Math.min(1 + waiting, CHUNKS_MAX)
   }
 
   /** The notice that stands in the outbound record read last. */

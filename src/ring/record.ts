@@ -70,12 +70,13 @@ export const PUBLISH_ROUTED = 64
 /** A payload from a MessagePack client says that it is JSON text, which nobody has checked yet. */
 export const PUBLISH_CLAIMS_JSON = 32
 
-/** PULL: the next chunk of a topic's log for one subscription that is not LIVE there. */
+/** PULL: the next chunks of a topic's log for one subscription that is not LIVE there. */
 export const Pull = {
   lag: 0,
   topicId: 1,
   format: 2,
-  maxBytes: 3,
+  /** Chunks at most; each is an EVENTS record. */
+  chunks: 3,
   /** Entries behind the newest that may be delivered; 0: all that the log holds. */
   queueSize: 4,
   /** The filter that entries come through; 0: all of them. */
@@ -98,7 +99,7 @@ export const Acks = {
 /**
  * EVENTS: a run of a topic's entries, ready to send; it may hold fewer than firstSeq to lastSeq covers:
  * none of those that have expired. With lag 0 for every LIVE subscription of the
- * topic in that format, otherwise the chunk that one PULL asked for.
+ * topic in that format, otherwise a chunk that a PULL asked for.
  *
  *   MessagePack  frame: the whole EVENTS frame of a plain subscription; body: its array of entries
  *   JSON         frame = body: the event frames of a plain subscription, with commas between;
@@ -126,6 +127,18 @@ export const Events = {
 export const EVENTS_AT_END = 1
 /** The topic is gone, or is another one by now; there is nothing in this chunk. */
 export const EVENTS_TOPIC_GONE = 2
+/** Another chunk of the same PULL follows. */
+export const EVENTS_CONTINUED = 4
+
+/** Bytes of entries in one EVENTS record; a single larger entry still goes. */
+const EVENTS_BYTES_MAX = 256 * 1024
+/** Records of entries that fill half a ring, at least: a run must find room long before it is empty. */
+const RECORDS_PER_HALF_RING = 8
+
+/** Bytes of entries in one EVENTS record of a ring whose records have at most `maxLength` bytes. */
+export function eventsBytesMax(maxLength: number): number {
+  return Math.min(EVENTS_BYTES_MAX, Math.floor(maxLength / RECORDS_PER_HALF_RING))
+}
 
 /**
  * SETTLE: what a member of a group says of messages that it has. Behind the fields stand `ranges`

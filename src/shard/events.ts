@@ -7,17 +7,21 @@
  */
 import { writeArrayHead } from '../protocol/msgpack.js'
 import type { SharedViews } from '../ring/layout.js'
-import { Events, type Format, JSON_TEXT, MSGPACK, Outbound } from '../ring/record.js'
+import {
+  EVENTS_CONTINUED,
+  Events,
+  eventsBytesMax,
+  type Format,
+  JSON_TEXT,
+  MSGPACK,
+  Outbound,
+} from '../ring/record.js'
 import type { RingProducer } from '../ring/spsc-ring.js'
 import type { Filter } from './filters.js'
 import { EntryView, writeEvent } from './json-text.js'
 import { Selection } from './selection.js'
 import type { Topic } from './topics.js'
 
-/** Bytes of entries in one record; a single larger entry still goes. */
-export const EVENTS_BYTES_MAX = 256 * 1024
-/** Records of entries that fill half a ring, at least: a run must find room long before it is empty. */
-const RECORDS_PER_HALF_RING = 8
 /** Entries in one JSON record: its table of lengths is bounded by this. */
 const JSON_EVENTS_MAX = 4096
 const ARRAY_HEAD_BYTES_MAX = 5
@@ -39,14 +43,17 @@ export interface EventsHeader {
 export const LIVE: EventsHeader = { lag: 0, flags: 0, gapFrom: 0, gapTo: 0 }
 
 export class EventWriter {
+  /** Bytes of entries in one record; a single larger entry still goes. */
+  readonly bytesMax: number
   readonly #views: SharedViews
   readonly #out: RingProducer
   readonly #scratch: Buffer
-  readonly #bytesMax: number
   readonly #lengths = new Int32Array(JSON_EVENTS_MAX)
   readonly #entry = new EntryView()
   readonly #picked = new Selection()
   readonly #isExpired: (topic: Topic, seq: number) => boolean
+  /** Where the record stands that was written last. */
+  #written = 0
 
   /** `isExpired` is asked for topics whose entries may expire: those that have are left out. */
   constructor(
@@ -57,13 +64,13 @@ export class EventWriter {
     this.#isExpired = isExpired
     this.#views = views
     this.#out = out
-    this.#bytesMax = Math.min(EVENTS_BYTES_MAX, out.maxLength / RECORDS_PER_HALF_RING)
+    this.bytesMax = eventsBytesMax(out.maxLength)
     // One record must hold any single event, with its header and one length.
     this.#scratch = Buffer.allocUnsafe(out.maxLength - Events.headerBytes - 8)
   }
 
   /**
-   * Writes one record of entries from `first` on, at most up to `last` and about `maxBytes`.
+   * Writes one record of entries from `first` on, at most up to `last`.
    * Returns the last seq it covers, or NO_ROOM; `last` < `first` writes a record without entries.
    * Entries that have expired are covered and left out.
    * `flagsAtEnd` are added when the run ends where the log ends.
@@ -73,30 +80,27 @@ export class EventWriter {
     format: Format,
     first: number,
     last: number,
-    maxBytes: number,
     header: EventsHeader,
     flagsAtEnd: number,
   ): number {
-    const limit = Math.min(maxBytes, this.#bytesMax)
     if (last < first) return this.#writeEmpty(topic, format, 0, first, last, header, flagsAtEnd)
     if (format === MSGPACK && topic.mayExpire) {
-      return this.#writePicked(topic, first, last, limit, header, flagsAtEnd)
+      return this.#writePicked(topic, first, last, header, flagsAtEnd)
     }
     return format === MSGPACK
-      ? this.#writeMsgpack(topic, first, last, limit, header, flagsAtEnd)
-      : this.#writeJson(topic, first, last, limit, header, flagsAtEnd)
+      ? this.#writeMsgpack(topic, first, last, header, flagsAtEnd)
+      : this.#writeJson(topic, first, last, header, flagsAtEnd)
   }
 
   #writeMsgpack(
     topic: Topic,
     first: number,
     last: number,
-    maxBytes: number,
     header: EventsHeader,
     flagsAtEnd: number,
   ): number {
     const { bytes } = this.#views
-    const end = topic.log.runFrom(first, last, maxBytes)
+    const end = topic.log.runFrom(first, last, this.bytesMax)
     const from = topic.log.offsetOf(first)
     const length = topic.log.endOf(end) - from
     const head = topic.eventsHead
@@ -126,11 +130,10 @@ export class EventWriter {
     topic: Topic,
     first: number,
     last: number,
-    maxBytes: number,
     header: EventsHeader,
     flagsAtEnd: number,
   ): number {
-    this.select(this.#picked, topic, undefined, first, last, maxBytes)
+    this.select(this.#picked, topic, undefined, first, last)
     return this.writeSelected(topic, MSGPACK, 0, first, this.#picked, header, flagsAtEnd)
   }
 
@@ -138,7 +141,6 @@ export class EventWriter {
     topic: Topic,
     first: number,
     last: number,
-    maxBytes: number,
     header: EventsHeader,
     flagsAtEnd: number,
   ): number {
@@ -149,7 +151,7 @@ export class EventWriter {
     const { mayExpire } = topic
     const limit = mayExpire ? Math.min(last, first + ENTRIES_LOOKED_AT_MAX - 1) : last
     for (; seq <= limit && count < JSON_EVENTS_MAX; seq++) {
-      if (count > 0 && at >= maxBytes) break
+      if (count > 0 && at >= this.bytesMax) break
       if (mayExpire && this.#isExpired(topic, seq)) continue
       const end = this.#writeEvent(topic, seq, at, count)
       if (end < 0) break
@@ -166,17 +168,32 @@ export class EventWriter {
     return this.#commitJson(topic, first, end, header, flags, 0, count, at)
   }
 
-  /** Selects what fits one record of about `maxBytes`. */
+  /** As write(), for a chunk that follows the record written last: that one says that it goes on. */
+  writeNext(
+    topic: Topic,
+    format: Format,
+    first: number,
+    last: number,
+    header: EventsHeader,
+    flagsAtEnd: number,
+  ): number {
+    const { ints } = this.#views
+    const flags = (this.#written >> 2) + Events.flags
+    const end = this.write(topic, format, first, last, header, flagsAtEnd)
+    if (end !== NO_ROOM) ints[flags] = (ints[flags] as number) | EVENTS_CONTINUED
+    return end
+  }
+
+  /** Selects what fits one record. */
   select(
     selection: Selection,
     topic: Topic,
     filter: Filter | undefined,
     first: number,
     last: number,
-    maxBytes: number,
   ): void {
     const isExpired = topic.mayExpire ? this.#isExpired : undefined
-    selection.take(topic, filter, first, last, Math.min(maxBytes, this.#bytesMax), isExpired)
+    selection.take(topic, filter, first, last, this.bytesMax, isExpired)
   }
 
   /**
@@ -245,7 +262,7 @@ export class EventWriter {
     let at = 0
     let count = 0
     for (; count < selection.count; count++) {
-      if (count > 0 && at >= this.#bytesMax) break
+      if (count > 0 && at >= this.bytesMax) break
       const end = this.#writeEvent(topic, seqs[count] as number, at, count)
       if (end < 0) break
       if (count > 0) scratch[at] = 0x2c
@@ -344,6 +361,7 @@ export class EventWriter {
   ): void {
     const { ints, floats } = this.#views
     const field = start >> 2
+    this.#written = start
     ints[field + Events.topicId] = topic.id
     ints[field + Events.format] = format
     ints[field + Events.count] = count

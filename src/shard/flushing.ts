@@ -6,7 +6,7 @@
  */
 import { FORMATS } from '../ring/record.js'
 import type { AckWriter } from './acks.js'
-import { EVENTS_BYTES_MAX, LIVE, NO_ROOM } from './events.js'
+import { LIVE, NO_ROOM } from './events.js'
 import { SELECTION_ENTRIES_MAX, Selection } from './selection.js'
 import type { Shard } from './shard.js'
 import type { FilteredView, Topic } from './topics.js'
@@ -100,7 +100,7 @@ export class Flushing {
       let next = Math.max((topic.emitted[format] as number) + 1, log.firstSeq)
       while (next <= log.lastSeq) {
         if (!this.#shard.hasRoom) return false
-        const last = events.write(topic, format, next, log.lastSeq, EVENTS_BYTES_MAX, LIVE, 0)
+        const last = events.write(topic, format, next, log.lastSeq, LIVE, 0)
         if (last === NO_ROOM) return false
         topic.emitted[format] = last
         next = last + 1
@@ -148,7 +148,7 @@ export class Flushing {
     }
     while (view.emitted < to) {
       if (!this.#shard.hasRoom) return false
-      events.select(selection, topic, filter, view.emitted + 1, to, EVENTS_BYTES_MAX)
+      events.select(selection, topic, filter, view.emitted + 1, to)
       if (selection.count === 0) {
         view.emitted = selection.last // Said with the next record that has something to say.
         continue

@@ -1,8 +1,8 @@
 /**
- * PULL records: the next run of entries for one subscription that is behind, and what it has lost.
+ * PULL records: the next runs of entries for one subscription that is behind, and what it has lost.
  * Runs on: the shard. Owns: nothing; the shard lends it topics and the outbound ring.
  */
-import { EVENTS_AT_END, EVENTS_TOPIC_GONE, type Format, Pull } from '../ring/record.js'
+import { EVENTS_AT_END, EVENTS_TOPIC_GONE, type Format, MSGPACK, Pull } from '../ring/record.js'
 import { type EventsHeader, NO_ROOM } from './events.js'
 import type { Filter } from './filters.js'
 import { Selection } from './selection.js'
@@ -49,10 +49,10 @@ export class Pulling {
       gapFrom: lostTo >= from ? from : 0,
       gapTo: lostTo >= from ? lostTo : 0,
     }
-    const maxBytes = ints[field + Pull.maxBytes] as number
+    const chunks = ints[field + Pull.chunks] as number
     return filter === undefined
-      ? this.#answer(topic, format, first, maxBytes, header)
-      : this.#answerFiltered(topic, format, filter, first, maxBytes, header)
+      ? this.#answer(topic, format, first, chunks, header)
+      : this.#answerFiltered(topic, format, filter, first, header)
   }
 
   /** Tells the subscription that its PULL was set aside. */
@@ -65,13 +65,22 @@ export class Pulling {
     topic: Topic,
     format: Format,
     first: number,
-    maxBytes: number,
+    chunks: number,
     header: EventsHeader,
   ): boolean {
     const { events, counters } = this.#shard
     const { lastSeq } = topic.log
-    const last = events.write(topic, format, first, lastSeq, maxBytes, header, EVENTS_AT_END)
+    let last = events.write(topic, format, first, lastSeq, header, EVENTS_AT_END)
     if (last === NO_ROOM) return false
+    // Further chunks only while they are one copy each, and leave the ring room for everybody else.
+    const more = format === MSGPACK ? chunks - 1 : 0
+    const next = { ...header, gapFrom: 0, gapTo: 0 }
+    for (let chunk = 0; chunk < more && last < lastSeq; chunk++) {
+      if (!this.#shard.hasRoomFor(events.bytesMax)) break
+      const end = events.writeNext(topic, format, last + 1, lastSeq, next, EVENTS_AT_END)
+      if (end === NO_ROOM) break
+      last = end
+    }
     counters.add('messagesReplayed', Math.max(0, last - first + 1))
     return true
   }
@@ -81,13 +90,12 @@ export class Pulling {
     format: Format,
     filter: Filter,
     first: number,
-    maxBytes: number,
     header: EventsHeader,
   ): boolean {
     const { events, counters, flushing } = this.#shard
     const selection = this.#selection
     const { id } = filter
-    events.select(selection, topic, filter, first, topic.log.lastSeq, maxBytes)
+    events.select(selection, topic, filter, first, topic.log.lastSeq)
     const last = events.writeSelected(topic, format, id, first, selection, header, EVENTS_AT_END)
     if (last === NO_ROOM) return false
     counters.add('messagesReplayed', selection.count)

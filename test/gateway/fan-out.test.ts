@@ -3,7 +3,8 @@
  * the sockets are the test's own and read or do not read as it likes.
  */
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
+import type { ShardLink } from '../../src/gateway/shard-link.js'
 import { type Format, JSON_TEXT, MSGPACK } from '../../src/ring/record.js'
 import { type Client, makeRig, Rig, range } from './rig.js'
 
@@ -217,6 +218,80 @@ describe('replay', () => {
     rig.runShard(0)
     rig.settle()
     expect(reader.seqs('b', '*')).toEqual(range(1, 10))
+  })
+})
+
+describe('a subscriber behind a ring that is full of publishes', () => {
+  const MiB = 1024 * KiB
+  /** One topic with 3 MB for a reader who has stopped, and a shard that has 3.5 MB of others' to do. */
+  const fallBehind = () => {
+    const rig = makeRig({
+      plan: { ringBytes: 4 * MiB, logMemoryBytes: 32 * MiB },
+      shard: { retention: { count: 8192, bytes: 8 * MiB, ageMs: 0 } },
+    })
+    const publisher = rig.connect(MSGPACK)
+    const slow = rig.connect(MSGPACK)
+    slow.subscribe('a')
+    rig.settle()
+    slow.socket.isReading = false
+    const publish = (topic: string, count: number) => {
+      for (const _ of range(1, count)) publisher.publish(topic, ['x'.repeat(50_000)])
+    }
+    publish('a', 60)
+    rig.settle()
+    const before = slow.seqs('a').length
+    rig.asleep.add(0)
+    publish('b', 70)
+    slow.socket.isReading = true
+    const pulled: number[] = []
+    const link = rig.gateway.links[0] as ShardLink
+    const tryPull = link.tryPull.bind(link)
+    vi.spyOn(link, 'tryPull').mockImplementation((lag, queueSize) => {
+      pulled.push(lag.nextSeq)
+      return tryPull(lag, queueSize)
+    })
+    slow.drain()
+    rig.asleep.delete(0)
+    return { rig, slow, pulled, before }
+  }
+
+  test('gets as much as waits there for one PULL, and chunk by chunk when the ring is empty', () => {
+    const { rig, slow, pulled, before } = fallBehind()
+    rig.settle()
+    expect(slow.seqs('a')).toEqual(range(1, 60))
+    const [first = 0, second = 0, ...others] = pulled
+    expect(first).toBe(before + 1)
+    expect((second - first) * 50_000, 'eight chunks of 256 KiB, of whole entries').toBe(2_000_000)
+    expect(others).toEqual([second + 5, second + 10, second + 15])
+    expect(rig.gateway.fanOut.lagCount).toBe(0)
+  })
+
+  test('is not given anything twice when its socket is writable in the midst of it', () => {
+    const { rig, slow, pulled, before } = fallBehind()
+    for (let turn = 0; turn < 10 && slow.seqs('a').length === before; turn++) {
+      rig.runShard(0)
+      rig.gateway.wake()
+    }
+    expect(slow.session.pulling, 'chunks of its PULL are on their way').toBeDefined()
+    slow.drain()
+    expect(pulled).toHaveLength(1)
+    rig.settle()
+    expect(slow.seqs('a')).toEqual(range(1, 60))
+  })
+
+  test('may leave, and come back, in the midst of it', () => {
+    const { rig, slow, before } = fallBehind()
+    for (let turn = 0; turn < 10 && slow.seqs('a').length === before; turn++) {
+      rig.runShard(0)
+      rig.gateway.wake()
+    }
+    const had = slow.seqs('a').length
+    slow.unsubscribe('a')
+    slow.subscribe('a', { from_seq: 1 }, 'again')
+    rig.settle()
+    expect(slow.seqs('a')).toEqual([...range(1, had), ...range(1, 60)])
+    expect(slow.session.pulling).toBeUndefined()
+    expect(rig.gateway.fanOut.lagCount).toBe(0)
   })
 })
 

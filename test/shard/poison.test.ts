@@ -158,7 +158,7 @@ test('a pull that kills its shard four times is set aside; other pulls of the to
     this: EventWriter,
     ...args
   ) {
-    if (args[5].lag === DEADLY) throw new Error('deadly')
+    if (args[4].lag === DEADLY) throw new Error('deadly')
     return write.apply(this, args)
   })
   const rig = new ShardRig()

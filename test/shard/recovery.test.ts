@@ -367,6 +367,29 @@ const scenarios: Scenario[] = [
     },
   },
   {
+    name: 'a replay of several chunks, asked for behind a queue of publishes',
+    retention: ROOMY,
+    play: (run) => {
+      const publisher = run.rig.connect(MSGPACK)
+      const slow = run.rig.connect(MSGPACK)
+      slow.subscribe('a')
+      run.settle()
+      slow.socket.isReading = false
+      for (let turn = 0; turn < 4; turn++) {
+        run.publish(publisher, 'a', 6, { size: 1000 })
+        run.settle()
+      }
+      for (let turn = 0; turn < 3; turn++) run.publish(publisher, 'b', 8, { size: 1000 })
+      slow.socket.isReading = true
+      slow.drain()
+      run.publish(publisher, 'a', 2)
+      run.settle()
+      run.checkPublishes()
+      expectAll(slow, 'a', 1, 26, null)
+      return ['a', 'b']
+    },
+  },
+  {
     name: 'topics created, deleted and created again under subscribers',
     retention: ROOMY,
     play: (run) => {

@@ -323,10 +323,10 @@ export class ShardRig {
     fromSeq: number
     lag?: number
     format?: Format
-    maxBytes?: number
+    chunks?: number
     queueSize?: number
   }): void {
-    const { topicId, fromSeq, lag = 7, format = MSGPACK, maxBytes = 65_536, queueSize = 0 } = fields
+    const { topicId, fromSeq, lag = 7, format = MSGPACK, chunks = 1, queueSize = 0 } = fields
     const start = this.link.in.tryClaim(Pull.headerBytes)
     if (start < 0) throw new Error('the inbound ring is full')
     const { ints, floats } = this.link.views
@@ -334,7 +334,7 @@ export class ShardRig {
     ints[field + Pull.lag] = lag
     ints[field + Pull.topicId] = topicId
     ints[field + Pull.format] = format
-    ints[field + Pull.maxBytes] = maxBytes
+    ints[field + Pull.chunks] = chunks
     ints[field + Pull.queueSize] = queueSize
     floats[(start >> 3) + Pull.fromSeq] = fromSeq
     this.link.in.commit(Inbound.pull, Pull.headerBytes)

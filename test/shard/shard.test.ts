@@ -4,7 +4,7 @@
  */
 import { Packr } from 'msgpackr'
 import { describe, expect, test, vi } from 'vitest'
-import { EVENTS_AT_END, EVENTS_TOPIC_GONE, JSON_TEXT, MSGPACK } from '../../src/ring/record.js'
+import { JSON_TEXT, MSGPACK } from '../../src/ring/record.js'
 import { RingProducer } from '../../src/ring/spsc-ring.js'
 import { hashTopic } from '../../src/routing/topic-hash.js'
 import { BATCH_RECORDS_MAX, topicCount } from '../../src/shared-memory.js'
@@ -566,84 +566,6 @@ describe('where a subscription starts', () => {
       record.kind === 'control' ? record.notice.op : seqsOf([record]),
     )
     expect(kinds).toEqual([[1], 'subscribed', [2]])
-  })
-})
-
-describe('a pull', () => {
-  test('gets runs of about maxBytes, and the mark of the end on the last', () => {
-    const rig = new ShardRig()
-    const { topicId } = rig.subscribe('a')
-    for (const _ of range(1, 10)) rig.publish('a', [[2, Buffer.alloc(1000)]])
-    rig.settle()
-    let fromSeq = 1
-    const chunks = range(1, 5).map(() => {
-      const chunk = rig.chunk({ topicId, fromSeq, maxBytes: 2500 })
-      fromSeq = chunk.lastSeq + 1
-      return [chunk.firstSeq, chunk.lastSeq, chunk.flags]
-    })
-    expect(chunks).toEqual([
-      [1, 2, 0],
-      [3, 4, 0],
-      [5, 6, 0],
-      [7, 8, 0],
-      [9, 10, EVENTS_AT_END],
-    ])
-    const json = rig.chunk({ topicId, fromSeq: 9, maxBytes: 10, format: JSON_TEXT })
-    expect(json).toMatchObject({ firstSeq: 9, lastSeq: 9, lag: 7 })
-  })
-
-  test('of what is not there yet is empty and at the end', () => {
-    const rig = new ShardRig()
-    const { topicId } = rig.subscribe('a')
-    expect(rig.chunk({ topicId, fromSeq: 1 })).toMatchObject({
-      count: 0,
-      firstSeq: 1,
-      lastSeq: 0,
-      flags: EVENTS_AT_END,
-    })
-  })
-
-  test('of what is gone says which seqs', () => {
-    const rig = new ShardRig({ shard: { retention: { count: 4, bytes: 64 * KiB, ageMs: 0 } } })
-    const { topicId } = rig.subscribe('a')
-    for (const n of range(1, 10)) rig.publishNumbers('a', [n])
-    rig.settle()
-    const chunk = rig.chunk({ topicId, fromSeq: 3 })
-    expect(chunk).toMatchObject({ gapFrom: 3, gapTo: 6, firstSeq: 7, lastSeq: 10 })
-  })
-
-  test('with a queue size goes no further back than that', () => {
-    const rig = new ShardRig()
-    const { topicId } = rig.subscribe('a')
-    for (const n of range(1, 10)) rig.publishNumbers('a', [n])
-    rig.settle()
-    const chunk = rig.chunk({ topicId, fromSeq: 2, queueSize: 3 })
-    expect(chunk).toMatchObject({ gapFrom: 2, gapTo: 7, firstSeq: 8, lastSeq: 10 })
-    expect(rig.chunk({ topicId, fromSeq: 9, queueSize: 3 })).toMatchObject({ gapFrom: 0, gapTo: 0 })
-  })
-
-  test('of a topic that is gone says so', () => {
-    const rig = new ShardRig()
-    expect(rig.chunk({ topicId: 77, fromSeq: 1 })).toMatchObject({
-      topicId: 77,
-      flags: EVENTS_TOPIC_GONE,
-      count: 0,
-      lag: 7,
-    })
-  })
-
-  test('comes after the EVENTS that it must meet', () => {
-    const rig = new ShardRig()
-    const { topicId } = rig.subscribe('a')
-    rig.publishNumbers('a', [1, 2])
-    rig.pull({ topicId, fromSeq: 1 })
-    rig.publishNumbers('a', [3])
-    const events = eventsOf(rig.settle())
-    expect(events.map(({ lag, firstSeq, lastSeq }) => [lag, firstSeq, lastSeq])).toEqual([
-      [0, 1, 2],
-      [7, 1, 2],
-      [0, 3, 3],
-    ])
   })
 })
 
