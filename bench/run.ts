@@ -9,7 +9,6 @@ import { measureGroups } from './groups/run.js'
 import { measureHighestRate } from './highest-rate.js'
 import { measureIdleConnections } from './idle-connections.js'
 import { NOISE_FLOOR } from './noise-floor.js'
-import { leaveHeapAlone } from './own-heap.js'
 import { circumstances, circumstancesLine } from './report/circumstances.js'
 import { compareResults, comparisonText } from './report/compare.js'
 import { parseCondition } from './report/metrics.js'
@@ -43,7 +42,6 @@ npm run bench -- groups [--runs N] [--seconds N]    a consumer group of 8, besid
 /** As `ringcast bench` ends. */
 const EXIT_CONDITION = 3
 
-leaveHeapAlone()
 process.once('SIGINT', () => process.exit(130)) // Servers are killed by server-process.ts.
 if (isCheck(process.argv[2])) process.exit(await runCheck(process.argv.slice(2)))
 const { values, positionals } = parseCommandLine()

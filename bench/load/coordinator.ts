@@ -6,9 +6,11 @@
  *   setup ─ start ─ warm-up ─┬─ measured ─┬─ drain ─ results
  *                            from         until
  */
+
 import type { Server } from '../server-process.js'
 import { nowMs } from './clock.js'
 import { Course, type CoursePoint } from './course.js'
+import { leaveHeapAlone } from './own-heap.js'
 import type {
   FromPublisher,
   FromSubscriber,
@@ -91,6 +93,7 @@ export interface Latency {
 }
 
 export async function runLoad(options: LoadOptions): Promise<LoadResult> {
+  leaveHeapAlone()
   const { server, plan } = options
   checkPlan(plan)
   const detached = plan.load.kind === 'open'

@@ -5,6 +5,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { LoadOptions } from './coordinator.js'
+import { HEAP_FLAGS } from './own-heap.js'
 
 export interface Group<To, From extends { readonly type: string }> {
   readonly pids: readonly number[]
@@ -29,7 +30,8 @@ export function startGroup<To extends object, From extends { readonly type: stri
 ): Group<To, From> {
   const file = fileURLToPath(new URL(`./${kind}.js`, import.meta.url))
   const children = Array.from({ length: processes }, () => {
-    return fork(file, { stdio: 'inherit', detached })
+    const execArgv = [...process.execArgv, ...HEAP_FLAGS]
+    return fork(file, { stdio: 'inherit', detached, execArgv })
   })
   const failed = new Promise<never>((_, reject) => {
     for (const child of children) {

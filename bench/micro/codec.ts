@@ -3,6 +3,7 @@
  * Runs on: whoever runs the benchmarks.
  */
 import { jsonRequest, parseJsonFrame } from '../../src/protocol/json-frames.js'
+import { JsonPublishReader } from '../../src/protocol/json-publish.js'
 import { MsgpackFrameReader } from '../../src/protocol/msgpack-frames.js'
 import { EntryView, writeEvent } from '../../src/shard/json-text.js'
 import { keep, type MicroCase, type MicroGroup } from './case.js'
@@ -14,8 +15,8 @@ const BATCH = 64
 const LIMITS = { maxPayloadBytes: 65_536, maxBatchMessages: 4096 }
 
 export function codec(): MicroGroup {
-  const cases = [readMsgpack(1), readMsgpack(BATCH), readJson(1), readJson(BATCH), writeJson()]
-  return { name: 'codec', cases }
+  const publishes = [readMsgpack(1), readMsgpack(BATCH), readJson(1), readJson(BATCH)]
+  return { name: 'codec', cases: [...publishes, parseJson(), writeJson()] }
 }
 
 /** Checks every field of a publish; decodes nothing. */
@@ -35,7 +36,9 @@ function readMsgpack(count: number): MicroCase {
   }
 }
 
+/** The usual form, read where it stands. */
 function readJson(count: number): MicroCase {
+  const reader = new JsonPublishReader(LIMITS)
   const message = `{"payload":${jsonPayload()}}`
   const body =
     count === 1
@@ -43,9 +46,28 @@ function readJson(count: number): MicroCase {
       : `"type":"publish_batch","messages":[${Array(count).fill(message).join(',')}]`
   const text = Buffer.from(`{"topic":"bench.orders.created","request_id":"r1",${body}}`)
   return {
-    name: `parse a JSON publish of ${messages(count)}, per message`,
+    name: `check a JSON publish of ${messages(count)}, per message`,
     operations: FRAMES * count,
     bytes: text.length / count,
+    run() {
+      for (let index = 0; index < FRAMES; index++) {
+        if (!reader.read(text)) throw new Error('not of the usual form')
+        keep(reader.messages.length)
+      }
+    },
+  }
+}
+
+/** Any other form, of which values are made. */
+function parseJson(): MicroCase {
+  const message = `{"payload":${jsonPayload()},"headers":{"source":"bench"}}`
+  const text = Buffer.from(
+    `{"topic":"bench.orders.created","request_id":"r1","type":"publish","message":${message}}`,
+  )
+  return {
+    name: 'parse a JSON publish with headers',
+    operations: FRAMES,
+    bytes: text.length,
     run() {
       for (let index = 0; index < FRAMES; index++) {
         const request = jsonRequest(parseJsonFrame(text), text, LIMITS)

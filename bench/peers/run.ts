@@ -5,7 +5,6 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { parseArgs } from 'node:util'
-import { leaveHeapAlone } from '../own-heap.js'
 import { circumstances, circumstancesLine } from '../report/circumstances.js'
 import { comparePeers } from './compare.js'
 import { pictureIn, withTables } from './document.js'
@@ -30,7 +29,6 @@ const USAGE = `npm run bench:peers -- [options]
   --list            name systems and scenarios
   --help            this`
 
-leaveHeapAlone()
 const values = parseCommandLine()
 
 // Servers and ends are killed by those who started them.

@@ -2,9 +2,11 @@
  * One system under comparison with its two ends connected: runs loads on it, one after the other.
  * Runs on: the benchmark's main process. Owns: the two end processes.
  */
+
 import { type ChildProcess, fork } from 'node:child_process'
 import { nowMs } from '../load/clock.js'
 import { mergeLatencies } from '../load/latencies.js'
+import { leaveHeapAlone } from '../load/own-heap.js'
 import type { Load, Schedule } from '../load/plan.js'
 import { machineCpuSeconds } from '../load/process-stats.js'
 import type { Server } from '../server-process.js'
@@ -58,6 +60,7 @@ export interface Session {
 }
 
 export async function openSession(server: Server, link: LinkName, shape: Shape): Promise<Session> {
+  leaveHeapAlone()
   const publisher = new End<ToPublisher>('publisher')
   const subscriber = new End<ToSubscriber>('subscriber')
   const ends = [publisher, subscriber] as const

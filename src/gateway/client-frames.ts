@@ -7,12 +7,14 @@ import type { Logger } from 'pino'
 import { Close, Refusal, Reply, type ReplyCode } from '../errors.js'
 import { checkedGroupName, groupNameOf } from '../protocol/group-options.js'
 import {
+  type JsonMessage,
   type JsonRequest,
   jsonRequest,
   parseJsonFrame,
   requestIdOf,
   requestsIn,
 } from '../protocol/json-frames.js'
+import { JsonPublishReader } from '../protocol/json-publish.js'
 import { ID_BYTES, MsgpackFrameReader, Op } from '../protocol/msgpack-frames.js'
 import { errorFrame, pongFrame, type RequestId } from '../protocol/server-frames.js'
 import { memberOpOf, seqsField } from '../protocol/settle.js'
@@ -36,7 +38,7 @@ import type { Outbox } from './outbox.js'
 import type { Publishing } from './publishing.js'
 import type { Session } from './session.js'
 import type { Subscribing } from './subscribing.js'
-import type { TopicNames } from './topic-names.js'
+import type { TopicNames, TopicRef } from './topic-names.js'
 
 /** Malformed frames in a row after which a connection is closed. */
 const MALFORMED_MAX = 10
@@ -54,6 +56,7 @@ export class ClientFrames {
   readonly #counters: Counters<GatewayCounter>
   readonly #logger: Logger
   readonly #reader: MsgpackFrameReader
+  readonly #jsonReader: JsonPublishReader
   /** 64-bit integers as numbers: other languages' encoders use them for every seq. */
   readonly #unpackr = new Unpackr({
     useRecords: false,
@@ -74,6 +77,7 @@ export class ClientFrames {
     this.#counters = gateway.counters
     this.#logger = logger
     this.#reader = new MsgpackFrameReader(gateway.options)
+    this.#jsonReader = new JsonPublishReader(gateway.options)
   }
 
   /** One WebSocket frame; the bytes are valid only during the call. */
@@ -205,6 +209,19 @@ export class ClientFrames {
   }
 
   #onJson(session: Session, text: Buffer): void {
+    const read = this.#jsonReader
+    if (read.read(text)) {
+      session.malformedInRow = 0
+      const { requestStart, requestLength } = read
+      const requestId =
+        requestLength === 0 ? undefined : text.subarray(requestStart, requestStart + requestLength)
+      try {
+        this.#onJsonPublish(session, text, requestId)
+      } catch (error) {
+        this.#onFailure(session, requestId, true, error)
+      }
+      return
+    }
     let frame: Readonly<Record<string, unknown>>
     try {
       frame = parseJsonFrame(text)
@@ -225,6 +242,34 @@ export class ClientFrames {
     }
   }
 
+  /** A publish of the usual form, which has been read. */
+  #onJsonPublish(session: Session, text: Buffer, requestId: RequestId): void {
+    const { type, topicStart, topicLength, messages } = this.#jsonReader
+    if (isInbox(text, topicStart, topicLength)) {
+      const inbox = this.#names.textOf(text, topicStart, topicLength)
+      this.#publishToInbox(session, inbox, jsonReplies(messages), requestId)
+      return
+    }
+    const topic = this.#names.byBytes(text, topicStart, topicLength)
+    this.#publishJson(session, topic, messages, requestId, type === 'publish_batch')
+  }
+
+  #publishJson(
+    session: Session,
+    topic: TopicRef,
+    messages: readonly JsonMessage[],
+    requestId: RequestId,
+    isBatch: boolean,
+  ): void {
+    this.#admitPublish(session, topic.publishProblem, requestId !== undefined)
+    const requests = requestsIn(messages)
+    this.#gateway.admitRequests(topic.name, requests)
+    const flags = isBatch ? PUBLISH_BATCH : 0
+    this.#publishing.json(session.id, topic, messages, requestId, flags)
+    if (requests > 0) this.#counters.add('requests', requests)
+    if (requestId !== undefined) session.inFlight++
+  }
+
   #onJsonRequest(session: Session, request: JsonRequest, requestId: RequestId): void {
     if ('messages' in request) {
       const { messages } = request
@@ -233,13 +278,8 @@ export class ClientFrames {
         return
       }
       const topic = this.#names.byName(request.topic)
-      this.#admitPublish(session, topic.publishProblem, requestId !== undefined)
-      const requests = requestsIn(messages)
-      this.#gateway.admitRequests(topic.name, requests)
-      const flags = request.type === 'publish_batch' ? PUBLISH_BATCH : 0
-      this.#publishing.json(session.id, topic, messages, requestId, flags)
-      if (requests > 0) this.#counters.add('requests', requests)
-      if (requestId !== undefined) session.inFlight++
+      const isBatch = request.type === 'publish_batch'
+      this.#publishJson(session, topic, messages, requestId, isBatch)
     } else if (request.type === 'ping') {
       this.#outbox.queue(session, pongFrame(session.format, requestId, Date.now()))
     } else if (request.type === 'unsubscribe') {
