@@ -61,6 +61,8 @@ export const MIXED_DELAYS =
 export const PAYLOAD_MSGPACK = 0
 export const PAYLOAD_JSON = 1
 const PAYLOAD_RAW = 2
+/** In place of the byte behind the end: c1, the one mark that MessagePack never uses. */
+const NOTHING = 0xc1
 
 export class MsgpackFrameReader {
   op = 0
@@ -123,8 +125,8 @@ export class MsgpackFrameReader {
     const span = this.#span
     if (!readArray(bytes, at, end, span)) return this.#refuse('a frame must be an array')
     const elements = span.length
-    const op = bytes[span.start]
-    if (elements === 0 || op === undefined || span.start >= end || op > 0x7f) {
+    const op = span.start < end ? (bytes[span.start] as number) : NOTHING
+    if (elements === 0 || op > 0x7f) {
       return this.#refuse('the first element must be the op, a small whole number')
     }
     let next = span.start + 1
@@ -197,7 +199,7 @@ export class MsgpackFrameReader {
 
   #readOptions(bytes: Uint8Array, next: number, end: number): boolean {
     const span = this.#span
-    if (bytes[next] === NIL && next < end) return this.#end(next + 1)
+    if (next < end && bytes[next] === NIL) return this.#end(next + 1)
     if (!readMap(bytes, next, end, span)) return this.#refuse('options must be a map or nil')
     const after = skipStandardValue(bytes, next, end)
     if (after === MALFORMED) {
@@ -208,11 +210,10 @@ export class MsgpackFrameReader {
   }
 
   #readRequestId(bytes: Uint8Array, at: number, end: number): number {
-    const mark = bytes[at] as number
-    if (at < end && mark === NIL) return at + 1
+    const mark = at < end ? (bytes[at] as number) : NOTHING
+    if (mark === NIL) return at + 1
     const span = this.#span
-    const isNumber = mark <= 0x7f || (mark >= 0xca && mark <= 0xd3) || mark >= 0xe0
-    if (at < end && isNumber) {
+    if (mark <= 0x7f || (mark >= 0xca && mark <= 0xd3) || mark >= 0xe0) {
       const after = skipValue(bytes, at, end)
       if (after === MALFORMED) return this.#malformed('request_id is cut short')
       this.requestStart = at
@@ -253,8 +254,8 @@ export class MsgpackFrameReader {
       }
       const elements = span.length
       next = span.start
-      const encoding = bytes[next] as number
-      if (next >= end || encoding > PAYLOAD_RAW) {
+      const encoding = next < end ? (bytes[next] as number) : NOTHING
+      if (encoding > PAYLOAD_RAW) {
         return this.#refuse(`messages[${index}].encoding must be 0, 1 or 2`)
       }
       if (encoding === PAYLOAD_JSON) this.claimsJson = true

@@ -4,7 +4,9 @@
  *
  * msgpackr decodes envelopes that are rare; here are the few steps the hot path takes itself: find
  * out what a value is, where it ends, and nothing else. Truncated or hostile bytes are never read
- * past `end`: every step that would do so returns MALFORMED.
+ * past `end`: every step that would do so returns MALFORMED. That goes for every single read, and a
+ * span only ever holds small integers: after one index beyond an array, or one count of four billion,
+ * V8 would compile the walk for such things, and it would be slower for everybody.
  * Format: https://github.com/msgpack/msgpack/blob/master/spec.md
  */
 export const MALFORMED = -1
@@ -94,7 +96,7 @@ function skip(bytes: Uint8Array, at: number, end: number, isStandard: boolean): 
   for (;;) {
     if (next >= end) return MALFORMED
     const mark = bytes[next] as number
-    if (isStandard && isForeignExtension(bytes, next, mark)) return MALFORMED
+    if (isStandard && isForeignExtension(bytes, next, mark, end)) return MALFORMED
     const size = FIXED_SIZE[mark] as number
     let children = 0
     if (size > 0) {
@@ -133,11 +135,11 @@ function skip(bytes: Uint8Array, at: number, end: number, isStandard: boolean): 
   }
 }
 
-function isForeignExtension(bytes: Uint8Array, at: number, mark: number): boolean {
-  if (mark >= 0xd4 && mark <= 0xd8) return bytes[at + 1] !== TIMESTAMP
-  if (mark >= 0xc7 && mark <= 0xc9)
-    return bytes[at + 1 + (LENGTH_WIDTH[mark] as number)] !== TIMESTAMP
-  return false
+function isForeignExtension(bytes: Uint8Array, at: number, mark: number, end: number): boolean {
+  const isFixed = mark >= 0xd4 && mark <= 0xd8
+  if (!isFixed && (mark < 0xc7 || mark > 0xc9)) return false
+  const type = at + 1 + (isFixed ? 0 : (LENGTH_WIDTH[mark] as number))
+  return type >= end || bytes[type] !== TIMESTAMP
 }
 
 /** Head of an array of `count`, written at `at`; returns the offset behind it. */
@@ -207,10 +209,11 @@ function readLength(
   return measured(span, at + width, readUint(bytes, at, width), end)
 }
 
-/** Like readLength() for counts of elements, which say nothing about bytes. */
+/** Like readLength() for counts of elements, which take a byte each at least. */
 function readCount(bytes: Uint8Array, at: number, width: number, end: number, span: Span): boolean {
   if (at + width > end) return false
-  return measured(span, at + width, readUint(bytes, at, width), -1)
+  const count = readUint(bytes, at, width)
+  return count <= end && measured(span, at + width, count, -1)
 }
 
 function measured(span: Span, start: number, length: number, end: number): boolean {
