@@ -87,6 +87,8 @@ export class ClientFrames {
       this.#onMalformed(session, undefined, `frames must be ${wanted}`)
     } else if (isBinary) {
       this.#onMsgpack(session, frame)
+    } else if (this.#jsonReader.read(frame)) {
+      this.#onJsonPublish(session, frame)
     } else {
       this.#onJson(session, Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength))
     }
@@ -209,19 +211,6 @@ export class ClientFrames {
   }
 
   #onJson(session: Session, text: Buffer): void {
-    const read = this.#jsonReader
-    if (read.read(text)) {
-      session.malformedInRow = 0
-      const { requestStart, requestLength } = read
-      const requestId =
-        requestLength === 0 ? undefined : text.subarray(requestStart, requestStart + requestLength)
-      try {
-        this.#onJsonPublish(session, text, requestId)
-      } catch (error) {
-        this.#onFailure(session, requestId, true, error)
-      }
-      return
-    }
     let frame: Readonly<Record<string, unknown>>
     try {
       frame = parseJsonFrame(text)
@@ -243,15 +232,23 @@ export class ClientFrames {
   }
 
   /** A publish of the usual form, which has been read. */
-  #onJsonPublish(session: Session, text: Buffer, requestId: RequestId): void {
-    const { type, topicStart, topicLength, messages } = this.#jsonReader
-    if (isInbox(text, topicStart, topicLength)) {
-      const inbox = this.#names.textOf(text, topicStart, topicLength)
-      this.#publishToInbox(session, inbox, jsonReplies(messages), requestId)
-      return
+  #onJsonPublish(session: Session, frame: Uint8Array): void {
+    session.malformedInRow = 0
+    const { type, topicStart, topicLength, requestStart, requestLength, messages } =
+      this.#jsonReader
+    const requestId =
+      requestLength === 0 ? undefined : frame.subarray(requestStart, requestStart + requestLength)
+    try {
+      if (isInbox(frame, topicStart, topicLength)) {
+        const inbox = this.#names.textOf(frame, topicStart, topicLength)
+        this.#publishToInbox(session, inbox, jsonReplies(messages), requestId)
+      } else {
+        const topic = this.#names.byBytes(frame, topicStart, topicLength)
+        this.#publishJson(session, topic, messages, requestId, type === 'publish_batch')
+      }
+    } catch (error) {
+      this.#onFailure(session, requestId, true, error)
     }
-    const topic = this.#names.byBytes(text, topicStart, topicLength)
-    this.#publishJson(session, topic, messages, requestId, type === 'publish_batch')
   }
 
   #publishJson(

@@ -52,7 +52,7 @@ export class JsonPublishReader {
   }
 
   /** Reads a frame, which must be UTF-8. False when it is none of these, and nothing is known of it. */
-  read(text: Buffer): boolean {
+  read(text: Uint8Array): boolean {
     this.type = undefined
     this.topicLength = -1
     this.requestLength = 0
@@ -71,7 +71,7 @@ export class JsonPublishReader {
   }
 
   /** Behind the member whose name begins at `at`, or NO_VALUE. */
-  #readMember(text: Buffer, at: number): number {
+  #readMember(text: Uint8Array, at: number): number {
     if (hasBytes(text, at, TYPE)) return this.#readType(text, scanColon(text, at + TYPE.length))
     if (hasBytes(text, at, TOPIC)) return this.#readTopic(text, scanColon(text, at + TOPIC.length))
     if (hasBytes(text, at, MESSAGE)) {
@@ -87,7 +87,7 @@ export class JsonPublishReader {
     return this.#readMessages(text, scanColon(text, at + MESSAGES.length))
   }
 
-  #readType(text: Buffer, at: number): number {
+  #readType(text: Uint8Array, at: number): number {
     if (this.type !== undefined) return NO_VALUE
     if (hasBytes(text, at, PUBLISH)) {
       this.type = 'publish'
@@ -98,7 +98,7 @@ export class JsonPublishReader {
     return at + PUBLISH_BATCH.length
   }
 
-  #readTopic(text: Buffer, at: number): number {
+  #readTopic(text: Uint8Array, at: number): number {
     const end = scanPlainString(text, at)
     if (end === NO_VALUE || this.topicLength >= 0) return NO_VALUE
     this.topicStart = at + 1
@@ -106,7 +106,7 @@ export class JsonPublishReader {
     return end
   }
 
-  #readRequestId(text: Buffer, at: number): number {
+  #readRequestId(text: Uint8Array, at: number): number {
     const end = scanPlainString(text, at)
     if (end === NO_VALUE || this.requestLength > 0) return NO_VALUE
     if (end - at - 2 > REQUEST_ID_BYTES_MAX) return NO_VALUE
@@ -115,7 +115,7 @@ export class JsonPublishReader {
     return end
   }
 
-  #readMessages(text: Buffer, at: number): number {
+  #readMessages(text: Uint8Array, at: number): number {
     if (byteAt(text, at) !== OPEN_ARRAY) return NO_VALUE
     let next = at
     do {
@@ -127,7 +127,7 @@ export class JsonPublishReader {
     return byteAt(text, next) === CLOSE_ARRAY ? next + 1 : NO_VALUE
   }
 
-  #readMessage(text: Buffer, at: number): number {
+  #readMessage(text: Uint8Array, at: number): number {
     if (byteAt(text, at) !== OPEN_OBJECT) return NO_VALUE
     let payloadStart = NO_VALUE
     let payloadEnd = NO_VALUE
