@@ -90,33 +90,68 @@ export function writeEvent(
   entry: EntryView,
 ): number {
   const fields = fieldsText(buffer, entry)
-  const tail = `${fields}},"seq":${entry.seq},"ts":"${isoTime(entry.timeMs)}"}`
+  const time = timeEnd(entry.timeMs)
   const isText = entry.encoding === PAYLOAD_JSON
-  const fixed = head.length + UUID_TEXT_BYTES + PAYLOAD_KEY.length
-  // Without fields it is ASCII; with them it may take three bytes for a unit of UTF-16.
-  const tailRoom = fields === '' ? tail.length : Buffer.byteLength(tail)
-  const payloadRoom = end - at - fixed - tailRoom
+  const ends = PAYLOAD_KEY.length + SEQ_KEY.length + SEQ_DIGITS_MAX + time.length
+  const fixed = head.length + UUID_TEXT_BYTES + Buffer.byteLength(fields) + ends
+  const payloadRoom = end - at - fixed
   // Whether it grows out of bounds must not depend on what stands before it in the record.
-  const payloadMax = target.length - EVENT_LENGTH_BYTES - fixed - tailRoom
+  const payloadMax = target.length - EVENT_LENGTH_BYTES - fixed
   const payload = isText ? '' : payloadText(buffer, entry, payloadMax)
   const payloadLength = isText ? entry.payloadEnd - entry.payloadStart : Buffer.byteLength(payload)
   if (payloadLength > payloadRoom) return -1
 
   target.set(head, at)
   let next = writeUuidText(target, at + head.length, buffer, entry.idStart)
-  next += target.latin1Write(PAYLOAD_KEY, next)
+  next = writeBytes(target, next, PAYLOAD_KEY)
   if (isText) {
     target.set(buffer.subarray(entry.payloadStart, entry.payloadEnd), next)
     next += payloadLength
   } else {
     next += target.utf8Write(payload, next)
   }
-  return next + target.utf8Write(tail, next)
+  if (fields !== '') next += target.utf8Write(fields, next)
+  next = writeBytes(target, next, SEQ_KEY)
+  next = writeWholeNumber(target, next, entry.seq)
+  return writeBytes(target, next, time)
 }
 
-const PAYLOAD_KEY = '","payload":'
+const PAYLOAD_KEY = Buffer.from('","payload":')
+const SEQ_KEY = Buffer.from('},"seq":')
+/** Of a whole number below 2⁵³. */
+const SEQ_DIGITS_MAX = 16
 /** What the record of an event holds beside its text: its length. */
 const EVENT_LENGTH_BYTES = 4
+
+let timeMsOfEnd = Number.NaN
+let lastTimeEnd: Uint8Array = new Uint8Array()
+
+/** The end of an event, from its time on. Events of one millisecond have it in common. */
+function timeEnd(timeMs: number): Uint8Array {
+  if (timeMs !== timeMsOfEnd) {
+    timeMsOfEnd = timeMs
+    lastTimeEnd = Buffer.from(`,"ts":"${isoTime(timeMs)}"}`)
+  }
+  return lastTimeEnd
+}
+
+/** For a few bytes a loop is faster than set(). */
+function writeBytes(target: Uint8Array, at: number, bytes: Uint8Array): number {
+  for (let index = 0; index < bytes.length; index++) target[at + index] = bytes[index] as number
+  return at + bytes.length
+}
+
+function writeWholeNumber(target: Uint8Array, at: number, value: number): number {
+  let digits = 1
+  for (let power = 10; power <= value; power *= 10) digits++
+  let rest = value
+  for (let index = at + digits - 1; index >= at; index--) {
+    const tens = Math.floor(rest / 10)
+    target[index] = 0x30 + (rest - tens * 10)
+    rest = tens
+  }
+  return at + digits
+}
 
 /** One message of the history that the HTTP door answers with. */
 export function historyText(buffer: Buffer, entry: EntryView, maxLength: number): string {
