@@ -290,7 +290,7 @@ const subscribers = {
     default: 1 * MiB,
     min: 16 * KiB,
     max: 64 * MiB,
-    doc: 'Bytes buffered for a socket above which its subscriptions stop receiving live frames and pull from the log as the socket drains. The worst case of socket memory is about this, and the 256 KiB to 2 MiB of one pull, times MAX_CONNECTIONS.',
+    doc: 'Bytes buffered for a socket above which its subscriptions stop receiving live frames and pull from the log as the socket drains. The worst case of socket memory is about this, and the 256 KiB to 2 MiB of one pull (or one larger message), times MAX_CONNECTIONS.',
   },
 } as const satisfies Table
 

@@ -6,7 +6,6 @@
  *   setup ─ start ─ warm-up ─┬─ measured ─┬─ drain ─ results
  *                            from         until
  */
-
 import type { Server } from '../server-process.js'
 import { nowMs } from './clock.js'
 import { Course, type CoursePoint } from './course.js'

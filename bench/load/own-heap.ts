@@ -1,9 +1,10 @@
 /**
- * The heaps of the processes that measure others.
+ * The heaps of the generator's processes, and of the one that starts them.
  * Runs on: the benchmark's processes. Owns: nothing.
  *
- * Eight seconds after its start V8 makes a heap smaller that is not busy: twice, each time with four
- * threads that mark it for 10 to 20 ms, in the midst of what is measured.
+ * Eight seconds after its start V8 makes a heap smaller that is not busy, up to three times, each time
+ * with four threads that mark it for 10 to 20 ms, in the midst of what is measured. The clients of
+ * bench/peers and bench/groups run as their users' processes do, without flags.
  */
 import { setFlagsFromString } from 'node:v8'
 

@@ -58,8 +58,9 @@ function readJson(count: number): MicroCase {
   }
 }
 
-/** Any other form, of which values are made. */
+/** Any other form, of which values are made once that is clear. */
 function parseJson(): MicroCase {
+  const reader = new JsonPublishReader(LIMITS)
   const message = `{"payload":${jsonPayload()},"headers":{"source":"bench"}}`
   const text = Buffer.from(
     `{"topic":"bench.orders.created","request_id":"r1","type":"publish","message":${message}}`,
@@ -70,6 +71,7 @@ function parseJson(): MicroCase {
     bytes: text.length,
     run() {
       for (let index = 0; index < FRAMES; index++) {
+        if (reader.read(text)) throw new Error('of the usual form')
         const request = jsonRequest(parseJsonFrame(text), text, LIMITS)
         keep(request.type.length)
       }

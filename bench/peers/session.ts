@@ -2,7 +2,6 @@
  * One system under comparison with its two ends connected: runs loads on it, one after the other.
  * Runs on: the benchmark's main process. Owns: the two end processes.
  */
-
 import { type ChildProcess, fork } from 'node:child_process'
 import { nowMs } from '../load/clock.js'
 import { mergeLatencies } from '../load/latencies.js'

@@ -22,8 +22,8 @@ import type {
 } from './uws.js'
 
 /**
- * Above the high-water mark, for what is not held back by it: acks, pongs, errors, the chunk that was
- * on its way. A client that lets this much pile up is closed as a slow consumer.
+ * Above the high-water mark, for what is not held back by it: acks, pongs, errors, the chunks that
+ * were on their way. A client that lets this much pile up is closed as a slow consumer.
  */
 const BACKPRESSURE_MARGIN_BYTES = 8 * 1024 * 1024
 const PREFLIGHT_MAX_AGE_SEC = 600

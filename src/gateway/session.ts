@@ -37,7 +37,7 @@ export class Session {
   isCongested = false
   /** Any sign of life since the last heartbeat. */
   wasHeard = true
-  /** Subscriptions that wait for their next chunk, and the one that has asked for it. */
+  /** Subscriptions that wait for their next chunks, and the one that has asked for them. */
   lags: Lag[] | undefined
   pulling: Lag | undefined
   /** Frames of this turn, sent together at its end. */

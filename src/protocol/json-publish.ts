@@ -1,7 +1,7 @@
 /**
  * Publishes in JSON as nearly all of them look, read where they stand: every name once and spelt plainly,
  * messages of a payload and perhaps an id.
- * Runs on: the gateway. Owns: nothing; one reader is used again for every frame.
+ * Runs on: the gateway. Owns: what it read last, valid for as long as the frame is.
  *
  * What it does not take (other fields, escapes, whatever is wrong) json-frames.ts reads, which makes a
  * value of everything and says what is wrong with it. What both take, both read alike.
@@ -53,6 +53,12 @@ export class JsonPublishReader {
 
   /** Reads a frame, which must be UTF-8. False when it is none of these, and nothing is known of it. */
   read(text: Uint8Array): boolean {
+    if (this.#readFrame(text)) return true
+    this.messages = []
+    return false
+  }
+
+  #readFrame(text: Uint8Array): boolean {
     this.type = undefined
     this.topicLength = -1
     this.requestLength = 0

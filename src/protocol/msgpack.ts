@@ -4,9 +4,9 @@
  *
  * msgpackr decodes envelopes that are rare; here are the few steps the hot path takes itself: find
  * out what a value is, where it ends, and nothing else. Truncated or hostile bytes are never read
- * past `end`: every step that would do so returns MALFORMED. That goes for every single read, and a
- * span only ever holds small integers: after one index beyond an array, or one count of four billion,
- * V8 would compile the walk for such things, and it would be slower for everybody.
+ * past `end`: every step that would do so returns MALFORMED. That goes for every single read, and all
+ * numbers are small integers: after one index beyond an array, or one count of four billion, V8 would
+ * compile the walk for such things, and it would be slower for everybody.
  * Format: https://github.com/msgpack/msgpack/blob/master/spec.md
  */
 export const MALFORMED = -1
@@ -112,6 +112,7 @@ function skip(bytes: Uint8Array, at: number, end: number, isStandard: boolean): 
     } else {
       const width = LENGTH_WIDTH[mark] as number
       if (width === 0 || next + 1 + width > end) return MALFORMED
+      if (isHuge(bytes, next + 1, width)) return MALFORMED
       const length = readUint(bytes, next + 1, width)
       next += 1 + width
       if (mark === ARRAY16 || mark === ARRAY32) children = length
@@ -205,15 +206,14 @@ function readLength(
   end: number,
   span: Span,
 ): boolean {
-  if (at + width > end) return false
+  if (at + width > end || isHuge(bytes, at, width)) return false
   return measured(span, at + width, readUint(bytes, at, width), end)
 }
 
-/** Like readLength() for counts of elements, which take a byte each at least. */
+/** Like readLength() for counts of elements, which say nothing about bytes. */
 function readCount(bytes: Uint8Array, at: number, width: number, end: number, span: Span): boolean {
-  if (at + width > end) return false
-  const count = readUint(bytes, at, width)
-  return count <= end && measured(span, at + width, count, -1)
+  if (at + width > end || isHuge(bytes, at, width)) return false
+  return measured(span, at + width, readUint(bytes, at, width), -1)
 }
 
 function measured(span: Span, start: number, length: number, end: number): boolean {
@@ -221,6 +221,11 @@ function measured(span: Span, start: number, length: number, end: number): boole
   span.start = start
   span.length = length
   return true
+}
+
+/** A length or count from 2²⁹ on: no frame is that large, and twice as much is no small integer. */
+function isHuge(bytes: Uint8Array, at: number, width: number): boolean {
+  return width === 4 && (bytes[at] as number) >= 0x20
 }
 
 function readUint(bytes: Uint8Array, at: number, width: number): number {

@@ -1,6 +1,6 @@
 /**
  * Entries as JSON text: the events of JSON subscribers, and the history of the HTTP door.
- * Runs on: the shard. Owns: nothing; pure.
+ * Runs on: the shard. Owns: the text of the time that was written last.
  *
  * A payload of encoding 1 is JSON text already and goes out byte for byte: it was checked when it
  * was stored. Encoding 0 is decoded; what is not exactly one standard value, or would grow out of
@@ -129,8 +129,8 @@ let lastTimeEnd: Uint8Array = new Uint8Array()
 /** The end of an event, from its time on. Events of one millisecond have it in common. */
 function timeEnd(timeMs: number): Uint8Array {
   if (timeMs !== timeMsOfEnd) {
-    timeMsOfEnd = timeMs
     lastTimeEnd = Buffer.from(`,"ts":"${isoTime(timeMs)}"}`)
+    timeMsOfEnd = timeMs
   }
   return lastTimeEnd
 }

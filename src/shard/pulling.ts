@@ -68,15 +68,18 @@ export class Pulling {
     chunks: number,
     header: EventsHeader,
   ): boolean {
-    const { events, counters } = this.#shard
+    const { events, counters, out } = this.#shard
     const { lastSeq } = topic.log
+    const before = out.tail
     let last = events.write(topic, format, first, lastSeq, header, EVENTS_AT_END)
     if (last === NO_ROOM) return false
     // Further chunks only while they are one copy each, and leave the ring room for everybody else.
-    const more = format === MSGPACK ? chunks - 1 : 0
+    const more = format === MSGPACK && !topic.mayExpire ? chunks - 1 : 0
     const next = { ...header, gapFrom: 0, gapTo: 0 }
     for (let chunk = 0; chunk < more && last < lastSeq; chunk++) {
-      if (!this.#shard.hasRoomFor(events.bytesMax)) break
+      // One entry may be larger than a chunk, and a socket takes only so much.
+      const isEnough = ((out.tail - before) | 0) >= chunks * events.bytesMax
+      if (isEnough || !this.#shard.hasRoomFor(events.bytesMax)) break
       const end = events.writeNext(topic, format, last + 1, lastSeq, next, EVENTS_AT_END)
       if (end === NO_ROOM) break
       last = end

@@ -161,7 +161,7 @@ describe('MsgpackFrameReader.read() names field and rule', () => {
     ['messages must be an array', frame(1, 'r', 't', {})],
     ['messages must not be empty', publish()],
     ['messages must have at most 3 elements, got 4', publish(1, 2, 3, 4)],
-    // More elements than there are bytes.
+    // More elements than any frame has bytes.
     ['messages must be an array', frame(1, 'r', 't', new Raw(0xdd, 255, 255, 255, 255))],
     ['messages[0] must be an array of 2 to 5 elements', publish({})],
     ['messages[0] must be an array of 2 to 5 elements', publish([0])],

@@ -1,6 +1,12 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { isUuid, UUID_TEXT_BYTES, uuidBytes, writeUuidText } from '../../src/protocol/uuid.js'
+import {
+  isUuid,
+  readUuidText,
+  UUID_TEXT_BYTES,
+  uuidBytes,
+  writeUuidText,
+} from '../../src/protocol/uuid.js'
 
 test('writeUuidText() writes what uuidBytes() read, in lower case', () => {
   const target = Buffer.alloc(UUID_TEXT_BYTES + 2, '#')
@@ -9,6 +15,9 @@ test('writeUuidText() writes what uuidBytes() read, in lower case', () => {
       expect(isUuid(text)).toBe(true)
       const bytes = uuidBytes(isUpper ? text.toUpperCase() : text)
       expect(bytes.length).toBe(16)
+      expect(readUuidText(Buffer.from(`#${isUpper ? text.toUpperCase() : text}#`), 1)).toEqual(
+        bytes,
+      )
       const shifted = Buffer.concat([Buffer.alloc(3), bytes])
       expect(writeUuidText(target, 1, shifted, 3)).toBe(1 + UUID_TEXT_BYTES)
       expect(target.toString()).toBe(`#${text}#`)
@@ -28,6 +37,18 @@ test.each([
   ' 550e8400-e29b-41d4-a716-446655440000',
 ])('isUuid() refuses %j', (text) => {
   expect(isUuid(text)).toBe(false)
+})
+
+test('readUuidText() takes what isUuid() takes, one character changed', () => {
+  const character = fc.constantFrom(...'0123456789abcdefABCDEFgG-/:@`{ \u0000é')
+  fc.assert(
+    fc.property(fc.uuid(), fc.nat(UUID_TEXT_BYTES - 1), character, (uuid, at, changed) => {
+      const text = uuid.slice(0, at) + changed + uuid.slice(at + 1)
+      const bytes = readUuidText(Buffer.from(text, 'latin1'), 0)
+      expect([text, bytes !== undefined]).toEqual([text, isUuid(text)])
+    }),
+  )
+  expect(readUuidText(Buffer.from('550e8400-e29b'), 0)).toBeUndefined()
 })
 
 test('isUuid() takes every version and the nil UUID', () => {

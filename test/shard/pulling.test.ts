@@ -54,7 +54,32 @@ describe('a pull', () => {
     ])
     // Text is written out entry by entry, so others get their turn after each chunk.
     expect(chunks({ topicId, fromSeq: 7, chunks: 8, format: JSON_TEXT })).toHaveLength(1)
+    // So is what has to be looked at for its TTL.
+    rig.publish('a', [[2, Buffer.alloc(1), null, null, { ttl_ms: 60_000 }]])
+    rig.settle()
+    expect(chunks({ topicId, fromSeq: 7, chunks: 8 })).toHaveLength(1)
   })
+
+  test.each([
+    [2, [[1, 1, 0]]],
+    [
+      3,
+      [
+        [1, 1, EVENTS_CONTINUED],
+        [2, 2, 0],
+      ],
+    ],
+  ])(
+    'for %d chunks of entries that are larger gets no more bytes, but for the last',
+    (chunks, expected) => {
+      const rig = new ShardRig()
+      const { topicId } = rig.subscribe('a')
+      for (const _ of range(1, 5)) rig.publish('a', [[2, Buffer.alloc(40_000)]])
+      rig.settle()
+      rig.pull({ topicId, fromSeq: 1, chunks })
+      expect(eventsOf(rig.settle()).map(extent)).toEqual(expected)
+    },
+  )
 
   test('tells what is lost once, before the first of its chunks', () => {
     const rig = new ShardRig()
