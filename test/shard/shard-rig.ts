@@ -481,6 +481,14 @@ export function acksOf(records: readonly OutRecord[]): AcksRecord[] {
   return records.filter((record) => record.kind === 'acks')
 }
 
+/** Request id and code of every refusal among acks. */
+export function errorsOf(records: readonly OutRecord[]): unknown[] {
+  return acksOf(records)
+    .flatMap(({ values }) => values as unknown[][])
+    .filter(([op]) => op === 35)
+    .map(([, id, code]) => [id, code])
+}
+
 export function eventsOf(records: readonly OutRecord[]): EventsRecord[] {
   return records.filter((record) => record.kind === 'events')
 }
