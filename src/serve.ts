@@ -21,7 +21,8 @@ export const EXIT_CONFIG = 78
 /**
  * Eight seconds after a heap was collected, V8 collects it again up to three times to make it smaller,
  * with four threads that mark. Ours are 10 to 20 MB each beside hundreds of shared memory: nothing to
- * gain, and each time 10 to 15 ms in which messages wait for a core.
+ * gain, and each time 10 to 15 ms in which messages wait for a core. This is for the workers: the front
+ * thread's heap is older than the flag, and may still be made smaller while it has little to do.
  */
 const V8_FLAGS = '--no-memory-reducer-for-small-heaps'
 const SIGNALS = ['SIGTERM', 'SIGINT'] as const

@@ -45,6 +45,8 @@ export const LIVE: EventsHeader = { lag: 0, flags: 0, gapFrom: 0, gapTo: 0 }
 export class EventWriter {
   /** Bytes of entries in one record; a single larger entry still goes. */
   readonly bytesMax: number
+  /** Where the record stands that was written last. */
+  written = 0
   readonly #views: SharedViews
   readonly #out: RingProducer
   readonly #scratch: Buffer
@@ -52,8 +54,6 @@ export class EventWriter {
   readonly #entry = new EntryView()
   readonly #picked = new Selection()
   readonly #isExpired: (topic: Topic, seq: number) => boolean
-  /** Where the record stands that was written last. */
-  #written = 0
 
   /** `isExpired` is asked for topics whose entries may expire: those that have are left out. */
   constructor(
@@ -168,20 +168,11 @@ export class EventWriter {
     return this.#commitJson(topic, first, end, header, flags, 0, count, at)
   }
 
-  /** As write(), for a chunk that follows the record written last: that one says that it goes on. */
-  writeNext(
-    topic: Topic,
-    format: Format,
-    first: number,
-    last: number,
-    header: EventsHeader,
-    flagsAtEnd: number,
-  ): number {
+  /** Has the record at `start`, which nobody has seen yet, say that another chunk follows. */
+  noteContinued(start: number): void {
     const { ints } = this.#views
-    const flags = (this.#written >> 2) + Events.flags
-    const end = this.write(topic, format, first, last, header, flagsAtEnd)
-    if (end !== NO_ROOM) ints[flags] = (ints[flags] as number) | EVENTS_CONTINUED
-    return end
+    const flags = (start >> 2) + Events.flags
+    ints[flags] = (ints[flags] as number) | EVENTS_CONTINUED
   }
 
   /** Selects what fits one record. */
@@ -361,7 +352,7 @@ export class EventWriter {
   ): void {
     const { ints, floats } = this.#views
     const field = start >> 2
-    this.#written = start
+    this.written = start
     ints[field + Events.topicId] = topic.id
     ints[field + Events.format] = format
     ints[field + Events.count] = count

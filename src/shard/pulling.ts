@@ -80,8 +80,10 @@ export class Pulling {
       // One entry may be larger than a chunk, and a socket takes only so much.
       const isEnough = ((out.tail - before) | 0) >= chunks * events.bytesMax
       if (isEnough || !this.#shard.hasRoomFor(events.bytesMax)) break
-      const end = events.writeNext(topic, format, last + 1, lastSeq, next, EVENTS_AT_END)
+      const { written } = events
+      const end = events.write(topic, format, last + 1, lastSeq, next, EVENTS_AT_END)
       if (end === NO_ROOM) break
+      events.noteContinued(written)
       last = end
     }
     counters.add('messagesReplayed', Math.max(0, last - first + 1))
